@@ -1,0 +1,37 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/pgconvoy/pgconvoy/internal/cli"
+	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/run"
+	"github.com/pgconvoy/pgconvoy/internal/ui"
+)
+
+// planCommand returns the verb plan.
+func planCommand(app *cli.App) *cobra.Command {
+	var output cli.Output
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Print what a run would do, and do nothing",
+		Long: `plan makes the same checks and the same plan as planner run and prints it:
+tables with their parts and bundles, and all tasks with what they wait for.
+Nothing is changed on either side.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, logger, err := app.Load(config.Config.Validate)
+			if err != nil {
+				return err
+			}
+			p, err := run.Prepare(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger})
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			return ui.Plan(app.Out, string(output), p.Plan)
+		},
+	}
+	cli.OutputFlag(cmd, &output)
+	return cmd
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgconvoy/pgconvoy/internal/cli"
+	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/run"
+	"github.com/pgconvoy/pgconvoy/internal/ui"
+)
+
+// runCommand returns the verb run.
+func runCommand(app *cli.App) *cobra.Command {
+	var output cli.Output
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Copy the source database into the empty target database",
+		Long: `run copies the source database into the target database, which must exist and
+be empty: schema, rows, indexes, constraints, privileges, everything, as one
+snapshot of the source shows it. At the end it prints a summary.
+
+The first Ctrl-C drains: what runs is finished, for grace at most, and nothing
+new begins. The second one stops at once. The target then holds part of a copy
+and its ledger; planner cleanup removes both.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, logger, err := app.Load(config.Config.Validate)
+			if err != nil {
+				return err
+			}
+			report, err := run.Run(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger})
+			if report.RunUID == "" { // nothing was begun
+				return err
+			}
+			return errors.Join(err, ui.Report(app.Out, string(output), report))
+		},
+	}
+	cli.OutputFlag(cmd, &output)
+	app.SettingFlag(cmd.Flags(), "verify", "verify", "`level` of the comparison after the copy: rows, digest or none")
+	app.SettingFlag(cmd.Flags(), "workers", "workers", "`whether` this process does tasks, too: auto (if the queue is embedded), yes or no")
+	return cmd
+}

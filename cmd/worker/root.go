@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgconvoy/pgconvoy/internal/cli"
+	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/fleet"
+	"github.com/pgconvoy/pgconvoy/internal/queue"
+)
+
+const about = `worker takes tasks of a run from the queue and does them.
+
+It is configured by the environment: PGCONVOY_SOURCE_URI, PGCONVOY_TARGET_URI
+and PGCONVOY_NATS_URL are needed, PGCONVOY_RUN names the run (main unless it is
+set), PGCONVOY_SLOTS_COPY and the like say how many tasks of a stage it takes
+at once. In Kubernetes set enableServiceLinks: false, or its own PGCONVOY_*
+variables cause warnings.
+
+SIGTERM drains: what runs is finished (for PGCONVOY_GRACE at most), nothing new
+is taken, and the exit status is 0. A second signal stops at once.`
+
+// newRoot returns the command.
+func newRoot(app *cli.App) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "worker",
+		Short: "Do the tasks of a run",
+		Long:  about,
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, logger, err := app.Load(config.Config.ValidateWorker)
+			if err != nil {
+				return err
+			}
+			return runWorker(cmd.Context(), cfg, logger)
+		},
+	}
+	app.LogFlags(root.PersistentFlags())
+	root.AddCommand(app.VersionCommand())
+	return root
+}
+
+// runWorker connects the worker's parts and blocks until ctx is cancelled and
+// what runs is finished, or until it has been idle for cfg.ExitWhenIdle.
+func runWorker(ctx context.Context, cfg config.Config, logger *slog.Logger) error {
+	conn, err := queue.Connect(ctx, fleet.QueueOptions(cfg, "worker", logger))
+	if err != nil {
+		return err
+	}
+	return errors.Join(fleet.Serve(ctx, conn, fleet.FromConfig(cfg, logger)), conn.Close())
+}

@@ -1,0 +1,88 @@
+package check
+
+import (
+	"context"
+	"fmt"
+)
+
+// slots is how many sessions a server, a database and a role may have, and how
+// many they have now, ours not counted. A limit below 0 is none.
+type slots struct {
+	Max, Reserved        int
+	Used                 int
+	DatabaseLimit, InUse int
+	RoleLimit, RoleInUse int
+}
+
+// Rows of other people's sessions are visible to everybody, their backend_type
+// is not; the few parallel workers among them are counted as sessions.
+const sqlSlots = `WITH session AS (
+		SELECT a.datname, a.usename FROM pg_catalog.pg_stat_activity a
+		WHERE a.datname IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid() AND coalesce(a.backend_type, 'client backend') = 'client backend')
+	SELECT pg_catalog.current_setting('max_connections')::int,
+	CASE WHEN r.rolsuper THEN 0 ELSE pg_catalog.current_setting('superuser_reserved_connections')::int
+		+ coalesce(pg_catalog.current_setting('reserved_connections', true)::int, 0) END,
+	(SELECT pg_catalog.count(*) FROM session)::int,
+	CASE WHEN r.rolsuper THEN -1 ELSE d.datconnlimit END, (SELECT pg_catalog.count(*) FROM session s WHERE s.datname = d.datname)::int,
+	CASE WHEN r.rolsuper THEN -1 ELSE r.rolconnlimit END, (SELECT pg_catalog.count(*) FROM session s WHERE s.usename = r.rolname)::int
+	FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
+	WHERE r.rolname = session_user AND d.datname = pg_catalog.current_database()`
+
+// checkConnections compares the sessions that the run opens with what the
+// servers let it open.
+func checkConnections(ctx context.Context, p *probe) (Findings, error) {
+	var found Findings
+	sides := []*server{p.source, p.target}
+	needs := []int{p.Connections.Source, p.Connections.Target}
+	for i, s := range sides {
+		if needs[i] == 0 {
+			continue
+		}
+		rows, err := query[slots](ctx, s.Conn, sqlSlots)
+		if err != nil {
+			return nil, err
+		}
+		if len(rows) != 1 {
+			return nil, fmt.Errorf("%s: the session's user is not in pg_roles", s.Side())
+		}
+		other := slotUse{}
+		if p.sameServer {
+			other.server = needs[1-i]
+			// The preflight's own session on the other side was counted.
+			rows[0].Used--
+			if sides[1-i].Facts.Role == s.Facts.Role {
+				other.role = needs[1-i]
+				rows[0].RoleInUse--
+			}
+		}
+		found = append(found, slotFindings(s, rows[0], needs[i], other)...)
+	}
+	return found, nil
+}
+
+// slotUse is what the run's other side takes of the same server.
+type slotUse struct{ server, role int }
+
+func slotFindings(s *server, have slots, need int, other slotUse) Findings {
+	var found Findings
+	caps := "or lower slots and caps in the configuration"
+	if free := have.Max - have.Reserved - have.Used; need+other.server > free {
+		found = append(found, blocker("connections",
+			fmt.Sprintf("close sessions there, or on the %s: ALTER SYSTEM SET max_connections = %d; and restart it; %s",
+				s.Side(), need+other.server+have.Reserved+have.Used, caps),
+			"the run needs %s to the server of the %s, which has %d free (max_connections %d, reserved %d, used %d)",
+			plural(need+other.server, "connection"), s.place(), max(free, 0), have.Max, have.Reserved, have.Used))
+	}
+	if free := have.DatabaseLimit - have.InUse; have.DatabaseLimit >= 0 && need > free {
+		found = append(found, blocker("connections",
+			fmt.Sprintf("on the %s: ALTER DATABASE %s CONNECTION LIMIT %d; %s", s.Side(), quoteIdent(s.Facts.Database), need+have.InUse, caps),
+			"the run needs %s to the %s, whose limit of %d leaves %d", plural(need, "connection"), s.place(), have.DatabaseLimit, max(free, 0)))
+	}
+	if free := have.RoleLimit - have.RoleInUse; have.RoleLimit >= 0 && need+other.role > free {
+		found = append(found, blocker("connections",
+			fmt.Sprintf("on the %s: ALTER ROLE %s CONNECTION LIMIT %d; %s", s.Side(), s.role(), need+other.role+have.RoleInUse, caps),
+			"the run needs %s as role %s of the %s, whose limit of %d leaves %d",
+			plural(need+other.role, "connection"), s.role(), s.Side(), have.RoleLimit, max(free, 0)))
+	}
+	return found
+}

@@ -1,0 +1,87 @@
+package check
+
+import (
+	"context"
+	"fmt"
+)
+
+// sqlSettings writes the settings of a database, and of roles in it, as the
+// statements that make them. Settings that hold a list of names are stored
+// quoted already.
+const sqlSettings = `SELECT CASE WHEN s.setrole = 0 THEN pg_catalog.format('ALTER DATABASE %I', $1::text)
+		ELSE pg_catalog.format('ALTER ROLE %I IN DATABASE %I', r.rolname, $1::text) END
+	|| pg_catalog.format(' SET %s = ', pg_catalog.split_part(c.entry, '=', 1))
+	|| CASE WHEN pg_catalog.split_part(c.entry, '=', 1) IN ('search_path', 'temp_tablespaces', 'local_preload_libraries', 'session_preload_libraries')
+		THEN coalesce(nullif(pg_catalog.substr(c.entry, pg_catalog.strpos(c.entry, '=') + 1), ''), '''''')
+		ELSE pg_catalog.quote_literal(pg_catalog.substr(c.entry, pg_catalog.strpos(c.entry, '=') + 1)) END || ';'
+	FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase AND d.datname = pg_catalog.current_database()
+	LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
+	CROSS JOIN unnest(s.setconfig) AS c (entry)`
+
+const sqlInvalidIndexes = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_index x
+	JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid AND c.relkind = 'i' JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	WHERE NOT x.indisvalid AND n.nspname !~ '^pg_' AND n.nspname <> 'pgconvoy'`
+
+// The view hides the options of a mapping from those who may not read them.
+const sqlHiddenMappings = `SELECT pg_catalog.format('%s on server %I', u.usename, u.srvname) FROM pg_catalog.pg_user_mappings u
+	WHERE u.umoptions IS NULL AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)`
+
+const sqlSubscriptions = `SELECT s.subname::text FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+	WHERE d.datname = pg_catalog.current_database()`
+
+const sqlLabelProviders = `SELECT DISTINCT l.provider FROM pg_catalog.pg_seclabel l`
+
+const sqlLibraries = `SELECT DISTINCT p.probin FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+	WHERE l.lanname = 'c' AND p.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+		WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')`
+
+// checkNotCopied warns of what an archive leaves out, or takes for granted.
+func checkNotCopied(ctx context.Context, p *probe) (Findings, error) {
+	var found Findings
+	settings, err := newSettings(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if !settings.empty() {
+		found = append(found, warning("not-copied", "on the target:\n"+settings.each("%s"),
+			"settings made for the source database are no part of it and are not copied: %d of them", settings.total))
+	}
+	for _, c := range []struct{ sql, hint, what, noun string }{
+		{sqlInvalidIndexes, "on the source: REINDEX INDEX, or DROP INDEX", "what is invalid is not copied: ", "index"},
+		{sqlHiddenMappings, fmt.Sprintf("connect to the source as superuser; or after the run, on the target: ALTER USER MAPPING … OPTIONS (ADD password '…'), as role %s cannot read them", p.source.role()),
+			"options of these are not copied: ", "user mapping"},
+		{sqlSubscriptions, "after the run, on the target: ALTER SUBSCRIPTION … ENABLE and REFRESH PUBLICATION; at most one of the two databases may use a slot",
+			"these are copied disabled, and only by a superuser: ", "subscription"},
+		{sqlLabelProviders, "add its library to shared_preload_libraries of the target", "security labels need this on the target, too: ", "label provider"},
+		{sqlLibraries, "copy the file to the target server", "functions need this on the target server, too: ", "library file"},
+	} {
+		names, err := queryList(ctx, p.Source, c.sql)
+		if err != nil {
+			return nil, err
+		}
+		if !names.empty() {
+			found = append(found, warning("not-copied", c.hint, "%s%s: %s", c.what, plural(names.total, c.noun), names))
+		}
+	}
+	return found, nil
+}
+
+// newSettings returns the statements for settings that the target lacks.
+func newSettings(ctx context.Context, p *probe) (list, error) {
+	theirs, err := queryTexts(ctx, p.Source, sqlSettings, p.target.Facts.Database)
+	if err != nil {
+		return list{}, err
+	}
+	ours, err := queryTexts(ctx, p.Target, sqlSettings, p.target.Facts.Database)
+	if err != nil {
+		return list{}, err
+	}
+	have := set(ours)
+	var lacking list
+	for _, s := range theirs {
+		if !have[s] {
+			lacking.add(s)
+		}
+	}
+	return lacking, nil
+}

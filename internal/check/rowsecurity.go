@@ -1,0 +1,40 @@
+package check
+
+import (
+	"context"
+	"fmt"
+)
+
+const sqlHidden = sqlCopied + `SELECT pg_catalog.format('%I.%I', c.nspname, c.relname) FROM copied c
+	WHERE c.relrowsecurity AND pg_catalog.row_security_active(c.oid)`
+
+const sqlForced = sqlCopied + `SELECT pg_catalog.format('%I.%I', c.nspname, c.relname) FROM copied c
+	WHERE c.relrowsecurity AND c.relforcerowsecurity`
+
+// checkRowSecurity lists tables whose policies apply to the role. A copy of
+// what they let through would be no copy, so the sessions ask for an error
+// instead.
+func checkRowSecurity(ctx context.Context, p *probe) (Findings, error) {
+	var found Findings
+	hidden, err := queryList(ctx, p.Source, sqlHidden)
+	if err != nil {
+		return nil, err
+	}
+	if !hidden.empty() {
+		found = append(found, blocker("source-row-security",
+			fmt.Sprintf("on the source, as superuser: ALTER ROLE %s BYPASSRLS; or connect as the owner of the tables, if they do not FORCE ROW LEVEL SECURITY", p.source.role()),
+			"row-level security hides rows of %s from role %s on the %s: %s", plural(hidden.total, "table"), p.source.role(), p.source.place(), hidden))
+	}
+	if p.target.Facts.Superuser || p.target.Facts.BypassRLS {
+		return found, nil
+	}
+	forced, err := queryList(ctx, p.Source, sqlForced)
+	if err != nil {
+		return nil, err
+	}
+	if !forced.empty() {
+		found = append(found, warning("target-row-security", fmt.Sprintf("on the target, as superuser: ALTER ROLE %s BYPASSRLS;", p.target.role()),
+			"%s FORCE ROW LEVEL SECURITY, so role %s cannot read them back on the target to verify them: %s", plural(forced.total, "table"), p.target.role(), forced))
+	}
+	return found, nil
+}

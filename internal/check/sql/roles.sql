@@ -1,0 +1,23 @@
+-- Every role that an archive names: what it is needed for, and for example where. Needs sql/objects.sql before it.
+, needed (role, owns, label) AS (
+	SELECT o.owner, true, o.label FROM object o
+	WHERE NOT (o.member OR o.system OR o.ledger) AND o.kind <> 'column'
+	UNION ALL
+	-- Also of extensions and the system: an archive has the privileges that were changed there.
+	SELECT a.role, false, o.label FROM object o, pg_catalog.aclexplode(o.acl) x, LATERAL (VALUES (x.grantee), (x.grantor)) AS a (role)
+	WHERE o.acl IS NOT NULL AND NOT o.ledger AND a.role NOT IN (0, o.owner)
+	UNION ALL
+	SELECT d.defaclrole, true, 'default privileges' FROM pg_catalog.pg_default_acl d
+	UNION ALL
+	SELECT x.grantee, false, 'default privileges' FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) x
+	WHERE x.grantee NOT IN (0, d.defaclrole)
+	UNION ALL
+	SELECT r.role, false, pg_catalog.format('policy %I of %s', p.polname, p.polrelid::regclass)
+	FROM pg_catalog.pg_policy p, pg_catalog.unnest(p.polroles) AS r (role) WHERE r.role <> 0
+	UNION ALL
+	SELECT u.umuser, false, pg_catalog.format('user mapping for server %I', u.srvname) FROM pg_catalog.pg_user_mappings u WHERE u.umuser <> 0
+)
+SELECT n.role, coalesce(r.rolname::text, ''), pg_catalog.bool_or(n.owns), pg_catalog.min(n.label), pg_catalog.count(*)::int8
+FROM needed n LEFT JOIN pg_catalog.pg_roles r ON r.oid = n.role
+WHERE r.rolname IS DISTINCT FROM 'pg_database_owner'
+GROUP BY n.role, r.rolname ORDER BY r.rolname, n.role

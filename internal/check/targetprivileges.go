@@ -1,0 +1,105 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// sqlTargetRights yields: may create schemas; may create in public; owns
+// public (its owner). A schema public that is not there is another check's.
+const sqlTargetRights = `SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
+	coalesce((SELECT pg_catalog.has_schema_privilege(n.oid, 'CREATE') FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public'), true),
+	coalesce((SELECT pg_catalog.pg_has_role(n.nspowner, 'USAGE') FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public'), true)`
+
+// sqlUsesPublic says whether the source has objects in schema public.
+const sqlUsesPublic = `SELECT EXISTS (SELECT FROM object o JOIN pg_catalog.pg_namespace n ON n.oid = o.space
+	WHERE n.nspname = 'public' AND o.kind NOT IN ('schema', 'column') AND NOT o.member)`
+
+// sqlStrangers lists pairs of roles: the owner of a schema and the owner of
+// something in it.
+const sqlStrangers = `SELECT DISTINCT s.rolname::text, r.rolname::text, n.nspname::text
+	FROM object o JOIN pg_catalog.pg_namespace n ON n.oid = o.space
+	JOIN pg_catalog.pg_roles r ON r.oid = o.owner JOIN pg_catalog.pg_roles s ON s.oid = n.nspowner
+	WHERE NOT (o.member OR o.system OR o.ledger) AND o.kind NOT IN ('schema', 'column') AND n.nspname <> 'public' AND o.owner <> n.nspowner
+	ORDER BY 3, 2`
+
+// checkTargetPrivileges looks at what the role may create on the target. What
+// only superusers may is checkSuperuserObjects' part, membership in the owners'
+// roles checkRoles'.
+func checkTargetPrivileges(ctx context.Context, p *probe) (Findings, error) {
+	if p.target.Facts.Superuser {
+		return nil, nil
+	}
+	var createSchema, createPublic, ownsPublic, usesPublic bool
+	if err := queryRow(ctx, p.Target, sqlTargetRights, &createSchema, &createPublic, &ownsPublic); err != nil {
+		return nil, err
+	}
+	if err := queryRow(ctx, p.Source, withObjects(sqlUsesPublic), &usesPublic); err != nil {
+		return nil, err
+	}
+	changed, err := queryTexts(ctx, p.Source, sqlPublic)
+	if err != nil {
+		return nil, err
+	}
+	var found Findings
+	role, database := p.target.role(), quoteIdent(p.target.Facts.Database)
+	if !createSchema {
+		found = append(found, blocker("target-privileges", fmt.Sprintf("on the target: GRANT CREATE ON DATABASE %s TO %s;", database, role),
+			"role %s may not create schemas in the %s", role, p.target.place()))
+	}
+	if !createPublic && usesPublic {
+		found = append(found, blocker("target-privileges", fmt.Sprintf("on the target, in database %s: GRANT CREATE ON SCHEMA public TO %s;", database, role),
+			"role %s may not create objects in schema public of the %s", role, p.target.place()))
+	}
+	if !ownsPublic && len(changed) > 0 {
+		hint := fmt.Sprintf("on the target: ALTER DATABASE %s OWNER TO %s;", database, role)
+		if p.Target.Major() < 15 {
+			hint = fmt.Sprintf("on the target, in database %s: ALTER SCHEMA public OWNER TO %s;", database, role)
+		}
+		found = append(found, blocker("target-privileges", hint,
+			"schema public of the source has its own owner or privileges (%s), and role %s may not give them to that of the %s, which it does not own",
+			changed[0], role, p.target.place()))
+	}
+	strangers, err := checkStrangers(ctx, p)
+	return append(found, strangers...), err
+}
+
+// checkStrangers looks for objects in a schema of another owner. Only a
+// superuser can give an object to a role that may not create in its schema, and
+// the archive grants that right last.
+func checkStrangers(ctx context.Context, p *probe) (Findings, error) {
+	type pair struct{ SchemaOwner, Owner, Schema string }
+	pairs, err := query[pair](ctx, p.Source, withObjects(sqlStrangers))
+	if err != nil || len(pairs) == 0 {
+		return nil, err
+	}
+	lords, owners := make([]string, len(pairs)), make([]string, len(pairs))
+	for i, s := range pairs {
+		lords[i], owners[i] = s.SchemaOwner, s.Owner
+	}
+	// A role that is missing is checkRoles' to report.
+	type right struct{ Has bool }
+	rights, err := query[right](ctx, p.Target, `SELECT coalesce(pg_catalog.pg_has_role(o.oid, s.oid, 'USAGE'), true)
+		FROM ROWS FROM (unnest($1::text[]), unnest($2::text[])) WITH ORDINALITY AS p (lord, owner, n)
+		LEFT JOIN pg_catalog.pg_roles s ON s.rolname = p.lord LEFT JOIN pg_catalog.pg_roles o ON o.rolname = p.owner ORDER BY p.n`, lords, owners)
+	if err != nil {
+		return nil, err
+	}
+	var labels, grants list
+	for i, s := range pairs {
+		if !rights[i].Has {
+			labels.add(fmt.Sprintf("%s in schema %s of %s", quoteIdent(s.Owner), quoteIdent(s.Schema), quoteIdent(s.SchemaOwner)))
+			grants.add(fmt.Sprintf("GRANT %s TO %s;", quoteIdent(s.SchemaOwner), quoteIdent(s.Owner)))
+		}
+	}
+	if labels.empty() {
+		return nil, nil
+	}
+	return Findings{blocker("target-privileges", "connect to the target as superuser, or for the time of the run, there:\n"+grants.each("%s"),
+		"roles own objects in schemas of other roles, which only a superuser can set up: %s", labels)}, nil
+}
+
+// quoteText quotes a string constant for a hint that a person runs, with
+// standard_conforming_strings on.
+func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

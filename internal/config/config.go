@@ -1,0 +1,195 @@
+// Package config holds every setting of the planner and of the worker, and
+// how it comes to its value: defaults, then the YAML file, then the
+// environment (PGCONVOY_*), then the flags that were given.
+//
+// A new setting is one field here, with its yaml tag, its default in Default
+// and its rule in validate.go; its environment variable and its override key
+// follow from the field. A new kind of value gets a type with UnmarshalText
+// and MarshalText in values.go.
+package config
+
+import (
+	"iter"
+	"time"
+)
+
+// Config is the effective configuration of one process. It is a plain value:
+// copying it is safe, and nothing in it is shared or changes after Load.
+type Config struct {
+	// Run names the run; it is part of the stream's name and of its subjects.
+	Run string `yaml:"run"`
+	// Source and Target are the two databases of the run.
+	Source Database `yaml:"source"`
+	Target Database `yaml:"target"`
+	// NATS says which queue to use; without a URL the planner embeds one.
+	NATS NATS `yaml:"nats"`
+	// Caps limits, per stage, how many tasks run at once in the whole fleet.
+	Caps Stages `yaml:"caps"`
+	// Slots says, per stage, how many tasks one worker process takes at once.
+	Slots Stages `yaml:"slots"`
+	// Split says which tables are copied in several parts.
+	Split Split `yaml:"split"`
+	// Bundle says which small tables travel together.
+	Bundle Bundle `yaml:"bundle"`
+	// Verify is how the copy is compared with the source after it.
+	Verify VerifyLevel `yaml:"verify"`
+	// PGBindir is the directory of pg_dump and pg_restore; empty means that
+	// they are looked for in PATH and in the usual places.
+	PGBindir string `yaml:"pg_bindir" split_words:"true"`
+	// KeepLedger leaves the schema pgconvoy in the target after a complete run.
+	KeepLedger bool `yaml:"keep_ledger" split_words:"true"`
+	// Workers says whether the planner's process also does tasks; see RunsWorkers.
+	Workers Choice `yaml:"workers"`
+	// Log shapes the log on stderr.
+	Log Log `yaml:"log"`
+	// ExitWhenIdle ends a worker that had nothing to do for so long; zero
+	// means never. The planner ignores it.
+	ExitWhenIdle time.Duration `yaml:"exit_when_idle" split_words:"true"`
+	// Grace is how long a drain waits for running tasks before it cancels them.
+	Grace time.Duration `yaml:"grace"`
+}
+
+// Database is one side of the copy.
+type Database struct {
+	// URI is a connection string, either postgres://… or key=value pairs.
+	URI Secret `yaml:"uri"`
+}
+
+// NATS is the connection to the queue's server. At most one way to
+// authenticate is meant; the client library decides if several are set.
+type NATS struct {
+	// URL is nats://… or tls://…, several separated by commas. It is a
+	// Secret because it may carry a password or a token.
+	URL Secret `yaml:"url"`
+	// Creds is the path of a .creds file (JWT and seed).
+	Creds string `yaml:"creds"`
+	// NKey is the path of an nkey seed file.
+	NKey string `yaml:"nkey"`
+	// User and Password, or Token, for servers with static accounts.
+	User     string `yaml:"user"`
+	Password Secret `yaml:"password"`
+	Token    Secret `yaml:"token"`
+	// CA, Cert and Key are paths of PEM files for TLS.
+	CA   string `yaml:"ca"`
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+	// Replicas of the run's stream: 1, 3 or 5.
+	Replicas int `yaml:"replicas"`
+	// Listen is the host:port on which the embedded server also listens, so
+	// that more workers or the nats CLI can join; empty means no port at all.
+	Listen string `yaml:"listen"`
+}
+
+// Stages is one number per stage of the queue.
+type Stages struct {
+	Copy    int `yaml:"copy"`
+	Index   int `yaml:"index"`
+	Attach  int `yaml:"attach"`
+	Analyze int `yaml:"analyze"`
+	FKey    int `yaml:"fkey"`
+	Blob    int `yaml:"blob"`
+	Misc    int `yaml:"misc"`
+}
+
+// All yields every stage's name and number, in the order of a run.
+func (s Stages) All() iter.Seq2[string, int] {
+	return func(yield func(string, int) bool) {
+		for _, e := range []struct {
+			stage string
+			n     int
+		}{
+			{"copy", s.Copy},
+			{"index", s.Index},
+			{"attach", s.Attach},
+			{"analyze", s.Analyze},
+			{"fkey", s.FKey},
+			{"blob", s.Blob},
+			{"misc", s.Misc},
+		} {
+			if !yield(e.stage, e.n) {
+				return
+			}
+		}
+	}
+}
+
+// Of returns the number of the named stage, zero for a name that is no stage.
+func (s Stages) Of(stage string) int {
+	for name, n := range s.All() {
+		if name == stage {
+			return n
+		}
+	}
+	return 0
+}
+
+// Total returns the sum over all stages.
+func (s Stages) Total() int {
+	total := 0
+	for _, n := range s.All() {
+		total += n
+	}
+	return total
+}
+
+// Split says when one table becomes several copy tasks.
+type Split struct {
+	// LargerThan is the size, TOAST included, from which a table is split;
+	// it is also the aimed size of one part.
+	LargerThan Bytes `yaml:"larger_than" split_words:"true"`
+	// MaxParts bounds the parts of one table; 1 means that no table is split.
+	MaxParts int `yaml:"max_parts" split_words:"true"`
+}
+
+// Bundle says when small tables share one task.
+type Bundle struct {
+	// MaxTable is the size below which a table may travel in a bundle; 0
+	// means no bundles.
+	MaxTable Bytes `yaml:"max_table" split_words:"true"`
+	// MaxBytes is the size at which a bundle is full.
+	MaxBytes Bytes `yaml:"max_bytes" split_words:"true"`
+	// MaxTables is the number of tables at which a bundle is full.
+	MaxTables int `yaml:"max_tables" split_words:"true"`
+}
+
+// Log shapes the log.
+type Log struct {
+	// Level is the least level that is logged: debug, info, warn or error.
+	Level LogLevel `yaml:"level"`
+	// Format is text, json, or auto: text on a terminal, JSON otherwise.
+	Format LogFormat `yaml:"format"`
+}
+
+// Default returns the configuration of a process that was told nothing. It is
+// not valid yet: the two databases have no default.
+func Default() Config {
+	perStage := Stages{Copy: 4, Index: 4, Attach: 2, Analyze: 2, FKey: 2, Blob: 1, Misc: 2}
+	return Config{
+		Run:     "main",
+		NATS:    NATS{Replicas: 1},
+		Caps:    perStage,
+		Slots:   perStage,
+		Split:   Split{LargerThan: GB, MaxParts: 64},
+		Bundle:  Bundle{MaxTable: 8 * MB, MaxBytes: 32 * MB, MaxTables: 200},
+		Verify:  VerifyRows,
+		Workers: Auto,
+		Log:     Log{Level: LevelInfo, Format: FormatAuto},
+		Grace:   30 * time.Second,
+	}
+}
+
+// Embedded reports whether the planner brings its own queue: no server is named.
+func (c Config) Embedded() bool { return c.NATS.URL == "" }
+
+// RunsWorkers reports whether the planner's process does tasks itself. Unless
+// it is set, it does so exactly when the queue is embedded.
+func (c Config) RunsWorkers() bool {
+	switch c.Workers {
+	case Yes:
+		return true
+	case No:
+		return false
+	default:
+		return c.Embedded()
+	}
+}

@@ -1,0 +1,165 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// maxPerStage bounds caps and slots: each is a connection to both servers.
+	maxPerStage = 1000
+	// minSplit is one page of a table: nothing smaller can be split off.
+	minSplit = 8 * KB
+	// maxParts bounds the tasks that one table can become.
+	maxParts = 100_000
+)
+
+var runName = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+
+// Validate returns everything that keeps a planner from working with this
+// configuration in one *ValidationError, or nil. It looks at the values only:
+// no file is opened, no server is asked.
+func (c Config) Validate() error {
+	var p problems
+	c.common(&p, func(side string) string {
+		return fmt.Sprintf("set %s.uri in the file, %s, or --%s", side, variable(side+".uri"), side)
+	})
+	for stage, n := range c.Caps.All() {
+		if n < 1 || n > maxPerStage {
+			p.add("caps."+stage, fmt.Sprintf("%d is not between 1 and %d", n, maxPerStage), "a stage without a cap would never run")
+		}
+	}
+	c.sizes(&p)
+	c.queue(&p)
+	c.workers(&p)
+	return p.err()
+}
+
+// ValidateWorker returns everything that keeps a worker from working with this
+// configuration in one *ValidationError, or nil. A worker needs both databases,
+// the queue and its slots; what to do comes from the ledger.
+func (c Config) ValidateWorker() error {
+	var p problems
+	c.common(&p, func(side string) string { return "set " + variable(side+".uri") })
+	if c.NATS.URL == "" {
+		p.add("nats.url", "not set", "set PGCONVOY_NATS_URL to the NATS server that the planner uses")
+	}
+	c.queue(&p)
+	if c.Slots.Total() < 1 {
+		p.add("slots", "no stage has a slot", "give at least one stage a slot, such as PGCONVOY_SLOTS_COPY=4")
+	}
+	if c.ExitWhenIdle < 0 {
+		p.add("exit_when_idle", fmt.Sprintf("%s is negative", c.ExitWhenIdle), "use 0 for never")
+	}
+	return p.err()
+}
+
+// common holds the rules for every process; howToSet says how the connection
+// string of a side is set there.
+func (c Config) common(p *problems, howToSet func(side string) string) {
+	if !runName.MatchString(c.Run) {
+		p.add("run", fmt.Sprintf("%q is not a run name", c.Run), "use 1 to 32 of a-z, 0-9 and -")
+	}
+	c.Source.check(p, "source", howToSet)
+	c.Target.check(p, "target", howToSet)
+	if c.Source.URI != "" && c.Source.URI == c.Target.URI {
+		p.add("target.uri", "equal to source.uri", "source and target must be two databases")
+	}
+	for stage, n := range c.Slots.All() {
+		if n < 0 || n > maxPerStage {
+			p.add("slots."+stage, fmt.Sprintf("%d is not between 0 and %d", n, maxPerStage), "")
+		}
+	}
+	if c.Grace < 0 || c.Grace > time.Hour {
+		p.add("grace", fmt.Sprintf("%s is not between 0s and 1h", c.Grace), "")
+	}
+}
+
+// check holds the rules for one connection string. An empty one would mean
+// whatever libpq's environment (PGHOST, PGSERVICE, …) names, and that would
+// be the same database on both sides.
+func (d Database) check(p *problems, side string, howToSet func(side string) string) {
+	uri := string(d.URI)
+	switch {
+	case strings.TrimSpace(uri) == "":
+		p.add(side+".uri", "not set", howToSet(side)+
+			"; what it leaves out comes from PGUSER and the like, service=NAME names a libpq service")
+	case strings.HasPrefix(uri, "postgres://"), strings.HasPrefix(uri, "postgresql://"):
+	case strings.Contains(uri, "://"), !strings.Contains(uri, "="):
+		p.add(side+".uri", "neither a postgres:// URI nor key=value pairs",
+			`write postgres://user@host:5432/database or "host=… dbname=… user=…"`)
+	}
+}
+
+// sizes holds the rules for splitting and bundling.
+func (c Config) sizes(p *problems) {
+	if c.Split.LargerThan < minSplit {
+		p.add("split.larger_than", fmt.Sprintf("%s is less than %s", c.Split.LargerThan, minSplit), "split.max_parts: 1 turns splitting off")
+	}
+	if c.Split.MaxParts < 1 || c.Split.MaxParts > maxParts {
+		p.add("split.max_parts", fmt.Sprintf("%d is not between 1 and %d", c.Split.MaxParts, maxParts), "1 turns splitting off")
+	}
+	if c.Bundle.MaxTable == 0 {
+		return
+	}
+	if c.Bundle.MaxBytes < c.Bundle.MaxTable {
+		p.add("bundle.max_bytes", fmt.Sprintf("%s is less than bundle.max_table, %s", c.Bundle.MaxBytes, c.Bundle.MaxTable),
+			"a bundle must have room for the largest table that may travel in one")
+	}
+	if c.Bundle.MaxTables < 1 {
+		p.add("bundle.max_tables", fmt.Sprintf("%d is less than 1", c.Bundle.MaxTables), "bundle.max_table: 0 turns bundles off")
+	}
+}
+
+// queue holds the rules for the connection to NATS.
+func (c Config) queue(p *problems) {
+	n := c.NATS
+	for url := range strings.SplitSeq(string(n.URL), ",") {
+		scheme, _, ok := strings.Cut(strings.TrimSpace(url), "://")
+		if n.URL != "" && ok && !slices.Contains([]string{"nats", "tls", "ws", "wss"}, scheme) {
+			p.add("nats.url", "not a nats:// or tls:// URL", "write nats://host:4222; several are separated by commas")
+			break
+		}
+	}
+	if !slices.Contains([]int{1, 3, 5}, n.Replicas) {
+		p.add("nats.replicas", fmt.Sprintf("%d is none of 1, 3, 5", n.Replicas), "")
+	}
+	if n.Replicas > 1 && c.Embedded() {
+		p.add("nats.replicas", "more than one replica needs a NATS cluster", "set nats.url, or leave nats.replicas at 1")
+	}
+	if (n.Cert == "") != (n.Key == "") {
+		p.add("nats.cert", "nats.cert and nats.key belong together", "set both or neither")
+	}
+	if n.Password != "" && n.User == "" {
+		p.add("nats.user", "nats.password is set without nats.user", "")
+	}
+	if n.Listen == "" {
+		return
+	}
+	if !c.Embedded() {
+		p.add("nats.listen", "only the embedded server listens, and nats.url is set", "remove one of the two")
+	}
+	if _, port, err := net.SplitHostPort(n.Listen); err != nil || port == "" {
+		p.add("nats.listen", fmt.Sprintf("%q is not host:port", n.Listen), "write 127.0.0.1:4222")
+	}
+}
+
+// workers holds the rule that somebody must be able to do every task.
+func (c Config) workers(p *problems) {
+	if !c.Embedded() || c.NATS.Listen != "" {
+		return // workers can join from elsewhere
+	}
+	if !c.RunsWorkers() {
+		p.add("workers", "no worker can reach an embedded queue without a port", "set nats.url or nats.listen, or leave workers at auto")
+		return
+	}
+	for stage, n := range c.Slots.All() {
+		if n == 0 {
+			p.add("slots."+stage, "0 leaves the stage to other workers, and none can join", "set nats.url or nats.listen, or give the stage a slot")
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package config
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// good returns a configuration with which a planner can work.
+func good() Config {
+	cfg := Default()
+	cfg.Source.URI = "postgres://me@old.example/shop"
+	cfg.Target.URI = "host=new.example dbname=shop"
+	return cfg
+}
+
+// TestRules breaks one rule at a time and expects that rule's problem alone.
+func TestRules(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(*Config)
+		where  string // "" if nothing is wrong
+		worker string
+	}{
+		{"good", func(*Config) {}, "", ""},
+		{"run empty", func(c *Config) { c.Run = "" }, "run", "run"},
+		{"run upper case", func(c *Config) { c.Run = "Prod" }, "run", "run"},
+		{"run too long", func(c *Config) { c.Run = "abcdefghijklmnopqrstuvwxyz-012345" }, "run", "run"},
+		{"run with newline", func(c *Config) { c.Run = "a\n" }, "run", "run"},
+		{"source empty", func(c *Config) { c.Source.URI = " " }, "source.uri", "source.uri"},
+		{"target empty", func(c *Config) { c.Target.URI = "" }, "target.uri", "target.uri"},
+		{"source no connection string", func(c *Config) { c.Source.URI = "shop" }, "source.uri", "source.uri"},
+		{"source of another kind", func(c *Config) { c.Source.URI = "mysql://h/d" }, "source.uri", "source.uri"},
+		{"both equal", func(c *Config) { c.Target = c.Source }, "target.uri", "target.uri"},
+		{"service", func(c *Config) { c.Source.URI = "service=old" }, "", ""},
+		{"cap zero", func(c *Config) { c.Caps.Blob = 0 }, "caps.blob", ""},
+		{"cap large", func(c *Config) { c.Caps.Copy = 1001 }, "caps.copy", ""},
+		{"slots negative", func(c *Config) { c.Slots.Misc = -1 }, "slots.misc", "slots.misc"},
+		{"slots large", func(c *Config) { c.Slots.Misc = 1001 }, "slots.misc", "slots.misc"},
+		{"no slot for a stage", func(c *Config) { c.Slots.Misc = 0 }, "slots.misc", ""},
+		{"no slot but others can join", func(c *Config) { c.Slots.Misc, c.NATS.Listen = 0, "127.0.0.1:4222" }, "", "nats.listen"},
+		{"no slot at all", func(c *Config) { c.Slots, c.NATS.Listen = Stages{}, ":4222" }, "", "nats.listen,slots"},
+		{"grace negative", func(c *Config) { c.Grace = -1 }, "grace", "grace"},
+		{"grace long", func(c *Config) { c.Grace = 2 * time.Hour }, "grace", "grace"},
+		{"split too small", func(c *Config) { c.Split.LargerThan = KB }, "split.larger_than", ""},
+		{"no parts", func(c *Config) { c.Split.MaxParts = 0 }, "split.max_parts", ""},
+		{"many parts", func(c *Config) { c.Split.MaxParts = 1 << 20 }, "split.max_parts", ""},
+		{"bundle smaller than its table", func(c *Config) { c.Bundle.MaxBytes = MB }, "bundle.max_bytes", ""},
+		{"bundle of nothing", func(c *Config) { c.Bundle.MaxTables = 0 }, "bundle.max_tables", ""},
+		{"no bundles", func(c *Config) { c.Bundle = Bundle{} }, "", ""},
+		{"replicas odd", func(c *Config) { c.NATS.Replicas, c.NATS.URL = 2, "nats://q" }, "nats.replicas", "nats.replicas"},
+		{"replicas embedded", func(c *Config) { c.NATS.Replicas = 3 }, "nats.replicas", ""},
+		{"nats scheme", func(c *Config) { c.NATS.URL = "nats://a,http://b" }, "nats.url", "nats.url"},
+		{"nats without scheme", func(c *Config) { c.NATS.URL = "localhost:4222, b:4222" }, "", ""},
+		{"cert without key", func(c *Config) { c.NATS.Cert = "c" }, "nats.cert", "nats.cert"},
+		{"password without user", func(c *Config) { c.NATS.Password = "p" }, "nats.user", "nats.user"},
+		{"listen and url", func(c *Config) { c.NATS.Listen, c.NATS.URL = ":4222", "nats://q" }, "nats.listen", "nats.listen"},
+		{"listen without port", func(c *Config) { c.NATS.Listen = "localhost" }, "nats.listen", "nats.listen,nats.listen"},
+		{"nobody works", func(c *Config) { c.Workers = No }, "workers", ""},
+		{"workers elsewhere", func(c *Config) { c.Workers, c.NATS.URL = No, "nats://q" }, "", ""},
+		{"idle negative", func(c *Config) { c.ExitWhenIdle = -1 }, "", "exit_when_idle"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			cfg := good()
+			tt.change(&cfg)
+			require.Equal(t, tt.where, places(cfg.Validate()), "planner")
+			if cfg.NATS.URL == "" {
+				cfg.NATS.URL = "nats://q:4222"
+			}
+			require.Equal(t, tt.worker, places(cfg.ValidateWorker()), "worker")
+		})
+	}
+}
+
+// places joins where the problems of err are.
+func places(err error) string {
+	out := ""
+	for i, p := range problemsOf(err) {
+		if i > 0 {
+			out += ","
+		}
+		out += p.Where
+	}
+	return out
+}
+
+func TestValidateReportsEverything(t *testing.T) {
+	t.Parallel()
+	err := Config{Verify: VerifyRows}.Validate()
+	require.Equal(t, "run,source.uri,target.uri,"+
+		"caps.copy,caps.index,caps.attach,caps.analyze,caps.fkey,caps.blob,caps.misc,"+
+		"split.larger_than,split.max_parts,nats.replicas,"+
+		"slots.copy,slots.index,slots.attach,slots.analyze,slots.fkey,slots.blob,slots.misc", places(err))
+	require.Equal(t, "nats.url", places(func() error { c := good(); return c.ValidateWorker() }()))
+
+	var coded interface{ ExitCode() int }
+	require.ErrorAs(t, err, &coded)
+	require.Equal(t, 2, coded.ExitCode())
+}
+
+func TestProblemsNeverShowSecrets(t *testing.T) {
+	t.Parallel()
+	cfg := Default()
+	cfg.Source.URI, cfg.Target.URI, cfg.NATS.URL = "hunter2", "mysql://hunter2@h", "http://hunter2@h"
+	for message, hint := range cfg.Validate().(*ValidationError).Lines() { //nolint:errorlint // this very type
+		require.NotContains(t, message+hint, "hunter2")
+	}
+}
+
+func TestRunsWorkers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		workers Choice
+		url     Secret
+		want    bool
+	}{
+		{Auto, "", true}, {Auto, "nats://q", false}, {Yes, "nats://q", true}, {No, "", false}, {"", "", true},
+	} {
+		require.Equal(t, tt.want, Config{Workers: tt.workers, NATS: NATS{URL: tt.url}}.RunsWorkers(), tt)
+	}
+}
+
+func TestStages(t *testing.T) {
+	t.Parallel()
+	s := Default().Caps
+	require.Equal(t, 17, s.Total())
+	require.Equal(t, 4, s.Of("index"))
+	require.Equal(t, 2, s.Of("fkey"))
+	require.Zero(t, s.Of("verify"))
+	var order []string
+	for stage := range s.All() {
+		order = append(order, stage)
+		if stage == "fkey" {
+			break
+		}
+	}
+	require.Equal(t, []string{"copy", "index", "attach", "analyze", "fkey"}, order)
+}

@@ -1,0 +1,185 @@
+// Package fleet puts one worker process together: the worker with its
+// connections, the queue and the ledger. The planner uses it for the workers
+// in its own process, the worker binary for the others; both run the same
+// code, and the in-process connection is only another connection.
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/queue"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+	"github.com/pgconvoy/pgconvoy/internal/worker"
+)
+
+// Options are the settings of one worker process.
+type Options struct {
+	Run       string
+	SourceURI string
+	TargetURI string
+	Slots     map[tasks.Stage]int
+	Grace     time.Duration
+	Idle      time.Duration // ends the process if no task came for so long; 0 means never
+	Log       *slog.Logger
+}
+
+// FromConfig turns the configuration of a process into its options.
+func FromConfig(c config.Config, log *slog.Logger) Options {
+	return Options{
+		Run: c.Run, SourceURI: string(c.Source.URI), TargetURI: string(c.Target.URI),
+		Slots: StageNumbers(c.Slots), Grace: c.Grace, Idle: c.ExitWhenIdle, Log: log,
+	}
+}
+
+// StageNumbers turns configured numbers into a map by stage.
+func StageNumbers(s config.Stages) map[tasks.Stage]int {
+	numbers := map[tasks.Stage]int{}
+	for stage, n := range s.All() {
+		numbers[tasks.Stage(stage)] = n
+	}
+	return numbers
+}
+
+// QueueOptions turns the settings of the queue into its options, for a client
+// with the given role, for example planner.
+func QueueOptions(c config.Config, role string, log *slog.Logger) queue.Options {
+	return queue.Options{
+		URL: string(c.NATS.URL), Creds: c.NATS.Creds, NKey: c.NATS.NKey, User: c.NATS.User, Password: string(c.NATS.Password),
+		Token: string(c.NATS.Token), CA: c.NATS.CA, Cert: c.NATS.Cert, Key: c.NATS.Key, Replicas: c.NATS.Replicas,
+		Name: fmt.Sprintf("pgconvoy-%s/%s/%s", role, c.Run, Name()), Log: log,
+	}
+}
+
+// Name returns the name of this process in ledgers and logs: host and pid.
+func Name() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host + "/" + strconv.Itoa(os.Getpid())
+}
+
+// Serve works for one run after the other: it waits for the run's stream, does
+// its tasks until the stream is gone, and waits again. It returns nil when ctx
+// is cancelled and what ran is finished, or when it was idle for so long.
+func Serve(ctx context.Context, conn *queue.Conn, o Options) error {
+	for ctx.Err() == nil {
+		o.Log.Info("waiting for run", "run", o.Run)
+		q, err := open(ctx, conn, o)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, context.DeadlineExceeded):
+			o.Log.Info("no run came up while idle", "run", o.Run)
+			return nil
+		case err != nil:
+			return err
+		}
+		l, err := openLedger(ctx, q, o)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		o.Log.Info("working", "run", o.Run, "uid", l.Run().UID)
+		err = Work(ctx, q, l, o)
+		switch {
+		case errors.Is(err, worker.ErrIdle):
+			o.Log.Info("idle", "run", o.Run)
+			return nil
+		case errors.Is(err, queue.ErrGone):
+			o.Log.Info("run ended", "run", o.Run)
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+func open(ctx context.Context, conn *queue.Conn, o Options) (*queue.Queue, error) {
+	if o.Idle > 0 {
+		limited, cancel := context.WithTimeout(ctx, o.Idle)
+		defer cancel()
+		return conn.Open(limited, o.Run)
+	}
+	return conn.Open(ctx, o.Run)
+}
+
+// openLedger reads the run from the target and makes sure that this process
+// has the two databases that the run is about.
+func openLedger(ctx context.Context, q *queue.Queue, o Options) (*ledger.Ledger, error) {
+	target, err := connect(ctx, pg.Target, o.TargetURI)
+	if err != nil {
+		return nil, err
+	}
+	defer target.Discard()
+	l, err := ledger.Open(ctx, target, o.Run)
+	if errors.Is(err, ledger.ErrNoRun) {
+		return nil, tasks.WithHint(fmt.Errorf("run %s: %w", o.Run, err),
+			"PGCONVOY_TARGET_URI must name the database that the planner copies to")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if l.Run().UID != q.RunUID() {
+		return nil, tasks.WithHint(fmt.Errorf("run %s in the queue (%s) is not the one in the target's ledger (%s)", o.Run, q.RunUID(), l.Run().UID),
+			"PGCONVOY_TARGET_URI must name the database that the planner copies to")
+	}
+	source, err := connect(ctx, pg.Source, o.SourceURI)
+	if err != nil {
+		return nil, err
+	}
+	defer source.Discard()
+	for _, side := range []struct {
+		conn *pg.Conn
+		want string
+	}{{source, l.Run().FP.Source}, {target, l.Run().FP.Target}} {
+		fp, err := pg.Fingerprint(ctx, side.conn)
+		if err != nil {
+			return nil, err
+		}
+		if fp != side.want {
+			return nil, tasks.WithHint(fmt.Errorf("%s is %s, and run %s is about %s", side.conn.Side(), fp, o.Run, side.want),
+				"give this worker the databases that the planner has")
+		}
+	}
+	return l, nil
+}
+
+// Work does the tasks of one run until ctx is cancelled or the queue is gone.
+func Work(ctx context.Context, q *queue.Queue, l *ledger.Ledger, o Options) error {
+	w := worker.New(worker.Options{
+		Name: Name(), Slots: o.Slots, Grace: o.Grace, Log: o.Log,
+		Source: func(ctx context.Context) (*pg.Conn, error) { return connect(ctx, pg.Source, o.SourceURI) },
+		Target: func(ctx context.Context) (*pg.Conn, error) { return connect(ctx, pg.Target, o.TargetURI) },
+	}, runQueue{q}, l)
+	return w.Run(ctx, o.Idle)
+}
+
+func connect(ctx context.Context, side pg.Side, uri string) (*pg.Conn, error) {
+	return pg.Connect(ctx, pg.Options{Side: side, URI: uri, Name: "pgconvoy worker " + Name()})
+}
+
+// runQueue is the queue as the worker sees it.
+type runQueue struct{ *queue.Queue }
+
+func (q runQueue) Fetch(ctx context.Context, stage tasks.Stage, wait time.Duration) (worker.Delivery, error) {
+	d, err := q.Queue.Fetch(ctx, stage, wait)
+	if d == nil || err != nil { // a nil *queue.Delivery is not a nil Delivery
+		return nil, err
+	}
+	return d, nil
+}
+
+// Notify drops the error: an event may be lost.
+func (q runQueue) Notify(e tasks.Event) { _ = q.Queue.Notify(e) }

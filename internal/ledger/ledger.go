@@ -1,0 +1,74 @@
+// Package ledger keeps what a run has to do and what is done, in the schema
+// pgconvoy of the target database. It is the truth: a task's effect and its
+// done mark commit in one transaction, and everything that the queue holds can
+// be made again from here. plan.go writes a plan, task.go has the steps of one
+// delivery, run.go the life of a run, and report.go what people read.
+package ledger
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// Schema is the name of the ledger's schema in the target database.
+const Schema = "pgconvoy"
+
+// Marker is what the comment on the schema begins with if it is ours.
+const Marker = "pgconvoy ledger"
+
+//go:embed sql/schema.sql
+var schemaSQL string
+
+// ErrNoRun is returned when the target holds no ledger of the run.
+var ErrNoRun = errors.New("target holds no ledger of this run")
+
+// ErrNoTask is returned when the ledger has no task of that ID: a message that
+// asks for it is not of this run's plan.
+var ErrNoTask = errors.New("task is not in the ledger")
+
+// ErrNotMarked is returned when the done mark of a task did not hit exactly
+// one row that was not done.
+var ErrNotMarked = errors.New("task could not be marked as done")
+
+// Ledger is the ledger of one run. It holds no connection; its methods work on
+// the one they are given and are safe for concurrent use on different ones.
+type Ledger struct{ run tasks.RunID }
+
+// Run returns the run that the ledger is of.
+func (l *Ledger) Run() tasks.RunID { return l.run }
+
+// Open finds the ledger of the run with the name. It returns [ErrNoRun] if
+// there is none.
+func Open(ctx context.Context, c *pg.Conn, name string) (*Ledger, error) {
+	run := tasks.RunID{Name: name}
+	var there bool
+	err := c.QueryRow(ctx, "SELECT pg_catalog.to_regclass('pgconvoy.run') IS NOT NULL").Scan(&there)
+	if err != nil {
+		return nil, fmt.Errorf("look for ledger: %w", err)
+	}
+	if !there {
+		return nil, ErrNoRun
+	}
+	err = c.QueryRow(ctx, "SELECT uid, source, target FROM pgconvoy.run WHERE run = $1", name).Scan(&run.UID, &run.FP.Source, &run.FP.Target)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, ErrNoRun
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
+	return &Ledger{run: run}, nil
+}
+
+// text makes a string storable in a UTF-8 text column: a message of a server
+// may hold what was wrong with a row.
+func text(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
+}

@@ -1,0 +1,152 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// New is what [Create] writes beside the plan.
+type New struct {
+	Run          tasks.RunID
+	Version      string
+	ConfigDigest string
+	Snapshot     pg.Snapshot
+	Archive      io.Reader
+}
+
+// archivePiece is the size of one row of the archive, in bytes.
+const archivePiece = 1 << 20
+
+// Create makes the ledger and writes the whole plan to it, in one transaction,
+// before anything is published. It fails if the schema is already there.
+func Create(ctx context.Context, c *pg.Conn, n New, plan tasks.Plan) (*Ledger, error) {
+	tx, err := c.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	if err != nil {
+		return nil, fmt.Errorf("create ledger: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if err := writeNew(ctx, c, tx, n, plan); err != nil {
+		return nil, fmt.Errorf("create ledger: %w", err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return nil, fmt.Errorf("create ledger: %w", err)
+	}
+	// Statistics keep the readiness queries on their indexes from the first task on.
+	if _, err := c.Exec(ctx, "ANALYZE pgconvoy.task, pgconvoy.need"); err != nil {
+		return nil, fmt.Errorf("create ledger: %w", err)
+	}
+	return &Ledger{run: n.Run}, nil
+}
+
+func writeNew(ctx context.Context, c *pg.Conn, tx pgx.Tx, n New, plan tasks.Plan) error {
+	if _, err := c.Exec(ctx, "SET LOCAL synchronous_commit = on; "+schemaSQL); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO pgconvoy.run (run, uid, state, source, target, version, config_digest, target_start)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.pg_postmaster_start_time())`,
+		n.Run.Name, n.Run.UID, tasks.RunRunning, n.Run.FP.Source, n.Run.FP.Target, n.Version, n.ConfigDigest)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "INSERT INTO pgconvoy.snapshot (run, id, name, pg_snapshot) VALUES ($1, 1, $2, $3)",
+		n.Run.Name, n.Snapshot.Name, n.Snapshot.Text)
+	if err != nil {
+		return err
+	}
+	if err := writeTasks(ctx, tx, n.Run.Name, plan.Tasks); err != nil {
+		return err
+	}
+	if err := writeTables(ctx, tx, n.Run.Name, plan); err != nil {
+		return err
+	}
+	return writeArchive(ctx, tx, n.Run.Name, n.Archive)
+}
+
+// writeTasks stores tasks and what they need. Those that need nothing are
+// ready.
+func writeTasks(ctx context.Context, tx pgx.Tx, run string, list []tasks.Task) error {
+	var needs [][]any
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{Schema, "task"},
+		[]string{"run", "id", "kind", "stage", "grp", "wave", "spec", "weight", "state"},
+		pgx.CopyFromSlice(len(list), func(i int) ([]any, error) {
+			t := list[i]
+			state := tasks.Pending
+			if len(t.Needs) == 0 {
+				state = tasks.Ready
+			}
+			for _, g := range t.Needs {
+				needs = append(needs, []any{run, string(t.ID), string(g)})
+			}
+			return []any{run, string(t.ID), string(t.Kind), string(t.Kind.Stage()), string(t.Group), string(t.Wave), t.Spec, t.Weight, string(state)}, nil
+		}))
+	if err != nil {
+		return fmt.Errorf("write tasks: %w", err)
+	}
+	if _, err := tx.CopyFrom(ctx, pgx.Identifier{Schema, "need"}, []string{"run", "task", "grp"}, pgx.CopyFromRows(needs)); err != nil {
+		return fmt.Errorf("write needs: %w", err)
+	}
+	return nil
+}
+
+func writeTables(ctx context.Context, tx pgx.Tx, run string, plan tasks.Plan) error {
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{Schema, "planned"}, []string{"run", "schema", "name", "bytes", "parts", "indexes", "bundle"},
+		pgx.CopyFromSlice(len(plan.Tables), func(i int) ([]any, error) {
+			t := plan.Tables[i]
+			return []any{run, t.Name.Schema, t.Name.Name, t.Bytes, t.Parts, t.Indexes, string(t.Bundle)}, nil
+		}))
+	if err != nil {
+		return fmt.Errorf("write tables: %w", err)
+	}
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{Schema, "skipped"}, []string{"run", "id", "object", "reason"},
+		pgx.CopyFromSlice(len(plan.Skipped), func(i int) ([]any, error) {
+			return []any{run, i + 1, text(plan.Skipped[i].Object), plan.Skipped[i].Reason}, nil
+		}))
+	if err != nil {
+		return fmt.Errorf("write skipped objects: %w", err)
+	}
+	return nil
+}
+
+// writeArchive stores the schema archive, so that any planner on any host can
+// finish the run, or undo it.
+func writeArchive(ctx context.Context, tx pgx.Tx, run string, archive io.Reader) error {
+	piece := make([]byte, archivePiece)
+	for i := 1; ; i++ {
+		n, err := io.ReadFull(archive, piece)
+		if n > 0 {
+			if _, err := tx.Exec(ctx, "INSERT INTO pgconvoy.archive (run, id, data) VALUES ($1, $2, $3)", run, i, piece[:n]); err != nil {
+				return fmt.Errorf("write archive: %w", err)
+			}
+		}
+		switch err {
+		case nil:
+		case io.EOF, io.ErrUnexpectedEOF:
+			return nil
+		default:
+			return fmt.Errorf("read archive: %w", err)
+		}
+	}
+}
+
+// Archive writes the schema archive that [Create] stored to w.
+func (l *Ledger) Archive(ctx context.Context, c *pg.Conn, w io.Writer) error {
+	rows, err := c.Query(ctx, "SELECT data FROM pgconvoy.archive WHERE run = $1 ORDER BY id", l.run.Name)
+	if err != nil {
+		return fmt.Errorf("read archive: %w", err)
+	}
+	var data []byte
+	_, err = pgx.ForEachRow(rows, []any{&data}, func() error {
+		_, err := w.Write(data)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read archive: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// ErrUnfinished is returned when a run is to be declared complete and is not.
+var ErrUnfinished = errors.New("run is not complete")
+
+// Counts is how many tasks of a run are in which state.
+type Counts map[tasks.State]int
+
+// Total returns the number of tasks.
+func (c Counts) Total() int {
+	total := 0
+	for _, n := range c {
+		total += n
+	}
+	return total
+}
+
+// Own takes the right to plan and to end runs in this target, for as long as
+// the session of c lives. It reports false if another planner has it.
+func Own(ctx context.Context, c *pg.Conn) (bool, error) {
+	var owned bool
+	err := c.QueryRow(ctx, "SELECT pg_catalog.pg_try_advisory_lock($1, 0)", lockClass).Scan(&owned)
+	if err != nil {
+		return false, fmt.Errorf("own the target: %w", err)
+	}
+	return owned, nil
+}
+
+// Counts counts the tasks by state.
+func (l *Ledger) Counts(ctx context.Context, c *pg.Conn) (Counts, error) {
+	rows, err := c.Query(ctx, "SELECT state, pg_catalog.count(*) FROM pgconvoy.task WHERE run = $1 GROUP BY state", l.run.Name)
+	if err != nil {
+		return nil, fmt.Errorf("count tasks: %w", err)
+	}
+	counts := Counts{}
+	var state tasks.State
+	var n int
+	_, err = pgx.ForEachRow(rows, []any{&state, &n}, func() error {
+		counts[state] = n
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count tasks: %w", err)
+	}
+	return counts, nil
+}
+
+// WaveDone reports whether every task of the wave is done.
+func (l *Ledger) WaveDone(ctx context.Context, c *pg.Conn, wave tasks.Group) (bool, error) {
+	var done bool
+	err := c.QueryRow(ctx, "SELECT NOT EXISTS (SELECT FROM pgconvoy.task WHERE run = $1 AND wave = $2 AND state <> 'done')",
+		l.run.Name, string(wave)).Scan(&done)
+	if err != nil {
+		return false, fmt.Errorf("look at %s: %w", wave, err)
+	}
+	return done, nil
+}
+
+// Ready makes every pending task ready that has nothing left to wait for, and
+// returns all ready tasks, largest first: what the queue should hold or have
+// in flight.
+func (l *Ledger) Ready(ctx context.Context, c *pg.Conn) ([]tasks.Task, error) {
+	_, err := c.Conn.Exec(ctx, "UPDATE pgconvoy.task t SET state = 'ready' WHERE t.run = $1 AND t.state = 'pending' AND "+satisfied, l.run.Name)
+	if err != nil {
+		return nil, fmt.Errorf("promote tasks: %w", err)
+	}
+	rows, err := c.Query(ctx, `SELECT id, kind, weight FROM pgconvoy.task WHERE run = $1 AND state = 'ready'
+		ORDER BY weight DESC, id`, l.run.Name)
+	if err != nil {
+		return nil, fmt.Errorf("list ready tasks: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, scanReference)
+	if err != nil {
+		return nil, fmt.Errorf("list ready tasks: %w", err)
+	}
+	return list, nil
+}
+
+// LoseSnapshot records that the run's snapshot is gone or no longer needed.
+func (l *Ledger) LoseSnapshot(ctx context.Context, c *pg.Conn) error {
+	_, err := c.Conn.Exec(ctx, "UPDATE pgconvoy.snapshot SET lost_at = pg_catalog.now() WHERE run = $1 AND lost_at IS NULL", l.run.Name)
+	if err != nil {
+		return fmt.Errorf("record the end of the snapshot: %w", err)
+	}
+	return nil
+}
+
+// Complete declares the run complete, in one transaction with a synchronous
+// commit that itself counts again what is not done: the tasks committed
+// asynchronously, and a crash of the target may have taken some back. It
+// returns [ErrUnfinished] if anything is left or the target was restarted
+// since the run began.
+func (l *Ledger) Complete(ctx context.Context, c *pg.Conn) error {
+	tx, err := c.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+	if err != nil {
+		return fmt.Errorf("declare run complete: %w", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	if _, err := c.Exec(ctx, "SET LOCAL synchronous_commit = on"); err != nil {
+		return fmt.Errorf("declare run complete: %w", err)
+	}
+	tag, err := tx.Exec(ctx, `UPDATE pgconvoy.run SET state = 'complete', finished_at = pg_catalog.clock_timestamp()
+		WHERE run = $1 AND uid = $2 AND state = 'running' AND target_start = pg_catalog.pg_postmaster_start_time()
+		AND NOT EXISTS (SELECT FROM pgconvoy.task WHERE run = $1 AND state <> 'done')`, l.run.Name, l.run.UID)
+	if err != nil {
+		return fmt.Errorf("declare run complete: %w", err)
+	}
+	if tag.RowsAffected() != 1 {
+		return ErrUnfinished
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("declare run complete: %w", err)
+	}
+	return nil
+}
+
+// End records that the run ended in a state other than complete.
+func (l *Ledger) End(ctx context.Context, c *pg.Conn, state tasks.RunState) error {
+	_, err := c.Conn.Exec(ctx, "UPDATE pgconvoy.run SET state = $2, finished_at = pg_catalog.clock_timestamp() WHERE run = $1 AND state = 'running'",
+		l.run.Name, string(state))
+	if err != nil {
+		return fmt.Errorf("record that the run is %s: %w", state, err)
+	}
+	return nil
+}
+
+// Restarted reports whether the target was restarted since the run began, in
+// which case commits may be lost and unlogged tables may be empty.
+func (l *Ledger) Restarted(ctx context.Context, c *pg.Conn) (bool, error) {
+	var restarted bool
+	err := c.QueryRow(ctx, "SELECT target_start <> pg_catalog.pg_postmaster_start_time() FROM pgconvoy.run WHERE run = $1", l.run.Name).Scan(&restarted)
+	if err != nil {
+		return false, fmt.Errorf("ask for the target's start time: %w", err)
+	}
+	return restarted, nil
+}
+
+// Drop removes the ledger from the target, whatever run it is of. It does
+// nothing if there is none.
+func Drop(ctx context.Context, c *pg.Conn) error {
+	// An event trigger that was just copied must not see, or refuse, our own DROP. Only superusers may say so;
+	// for others the plain DROP has to do.
+	_, err := c.Exec(ctx, "BEGIN; SET LOCAL session_replication_role = replica; DROP SCHEMA IF EXISTS pgconvoy CASCADE; COMMIT")
+	if err != nil {
+		_, _ = c.Exec(ctx, "ROLLBACK")
+		_, err = c.Exec(ctx, "DROP SCHEMA IF EXISTS pgconvoy CASCADE")
+	}
+	if err != nil {
+		return fmt.Errorf("drop ledger: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,85 @@
+CREATE SCHEMA pgconvoy;
+COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 1';
+CREATE TABLE pgconvoy.run (
+    run text PRIMARY KEY,
+    uid text NOT NULL,
+    state text NOT NULL,
+    source text NOT NULL,           -- fingerprints
+    target text NOT NULL,
+    version text NOT NULL,          -- of the planner
+    config_digest text NOT NULL,
+    target_start timestamptz NOT NULL,  -- a later postmaster means that commits may be lost
+    created_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz
+);
+CREATE TABLE pgconvoy.snapshot (
+    run text NOT NULL,
+    id int NOT NULL,
+    name text NOT NULL,
+    pg_snapshot text NOT NULL,      -- pg_current_snapshot() of it
+    taken_at timestamptz NOT NULL DEFAULT now(),
+    lost_at timestamptz,
+    PRIMARY KEY (run, id)
+);
+CREATE TABLE pgconvoy.task (
+    run text NOT NULL,
+    id text NOT NULL,
+    kind text NOT NULL,
+    stage text NOT NULL,
+    grp text NOT NULL,
+    wave text NOT NULL,
+    spec jsonb NOT NULL,
+    weight int8 NOT NULL,
+    state text NOT NULL,
+    attempts int NOT NULL DEFAULT 0,
+    last_error text,
+    worker text,
+    rows int8,
+    bytes int8,
+    snapshot_id int,
+    started_at timestamptz,
+    done_at timestamptz,
+    PRIMARY KEY (run, id)
+);
+CREATE INDEX task_open_grp ON pgconvoy.task (run, grp) WHERE state <> 'done';
+CREATE INDEX task_open_wave ON pgconvoy.task (run, wave) WHERE state <> 'done';
+CREATE TABLE pgconvoy.need (
+    run text NOT NULL,
+    task text NOT NULL,
+    grp text NOT NULL,
+    PRIMARY KEY (run, task, grp)
+);
+CREATE INDEX need_grp ON pgconvoy.need (run, grp);
+CREATE TABLE pgconvoy.copied (
+    run text NOT NULL,
+    task text NOT NULL,
+    schema text NOT NULL,
+    name text NOT NULL,
+    rows int8 NOT NULL,
+    bytes int8 NOT NULL,
+    PRIMARY KEY (run, task, schema, name)
+);
+CREATE INDEX copied_name ON pgconvoy.copied (run, schema, name);
+CREATE TABLE pgconvoy.planned (
+    run text NOT NULL,
+    schema text NOT NULL,
+    name text NOT NULL,
+    bytes int8 NOT NULL,
+    parts int NOT NULL,
+    indexes int NOT NULL,
+    bundle text NOT NULL,
+    PRIMARY KEY (run, schema, name)
+);
+CREATE TABLE pgconvoy.skipped (
+    run text NOT NULL,
+    id int NOT NULL,
+    object text NOT NULL,
+    reason text NOT NULL,
+    PRIMARY KEY (run, id)
+);
+CREATE TABLE pgconvoy.archive (
+    run text NOT NULL,
+    id int NOT NULL,
+    data bytea NOT NULL,
+    PRIMARY KEY (run, id)
+);

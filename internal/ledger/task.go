@@ -1,0 +1,208 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// lockClass is the first key of the advisory locks that tasks are run under;
+// it reads "pgcv".
+const lockClass = 0x70676376
+
+// lockKey is the second key. Two tasks may share one: the second then waits
+// for its next delivery, which costs time only.
+func (l *Ledger) lockKey(id tasks.ID) int32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(l.run.UID + "/" + string(id)))
+	return int32(h.Sum32())
+}
+
+// Take begins the task's transaction on c, takes the task's lock and reads the
+// task. It returns [tasks.ErrBusy] if another worker holds the lock and
+// [ErrNoTask] if there is no such task; the transaction is open in every case,
+// and the caller ends it.
+//
+// The isolation level is explicit, as a role or database may have another
+// default, and the state is read by a statement of its own: one that also took
+// the lock would have its snapshot from before, miss the commit of the last
+// holder, and the task would run twice.
+func (l *Ledger) Take(ctx context.Context, c *pg.Conn, id tasks.ID) (tasks.Task, tasks.State, error) {
+	t := tasks.Task{ID: id}
+	if _, err := c.Exec(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"); err != nil {
+		return t, "", fmt.Errorf("begin task: %w", err)
+	}
+	var locked bool
+	if err := c.QueryRow(ctx, "SELECT pg_catalog.pg_try_advisory_xact_lock($1, $2)", lockClass, l.lockKey(id)).Scan(&locked); err != nil {
+		return t, "", fmt.Errorf("lock task: %w", err)
+	}
+	if !locked {
+		return t, "", tasks.ErrBusy
+	}
+	var state tasks.State
+	err := c.QueryRow(ctx, `SELECT t.kind, t.grp, t.wave, t.spec, t.weight, t.state FROM pgconvoy.task t
+		JOIN pgconvoy.run r ON r.run = t.run WHERE t.run = $1 AND r.uid = $2 AND t.id = $3`, l.run.Name, l.run.UID, string(id)).
+		Scan(&t.Kind, &t.Group, &t.Wave, &t.Spec, &t.Weight, &state)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows), pg.IsCode(err, "42P01"):
+		return t, "", ErrNoTask
+	case err != nil:
+		return t, "", fmt.Errorf("read task: %w", err)
+	}
+	return t, state, nil
+}
+
+// Done marks the task as done and commits, in the transaction that [Ledger.Take]
+// began on c and that the work was done in. Tasks that it was split into are
+// added to its group as ready ones.
+func (l *Ledger) Done(ctx context.Context, c *pg.Conn, t tasks.Task, r tasks.Result, worker string) error {
+	batch := &pgx.Batch{}
+	var marked int64
+	batch.Queue(`UPDATE pgconvoy.task SET state = 'done', rows = $3, bytes = $4, snapshot_id = nullif($5, 0), worker = $6,
+		started_at = pg_catalog.now(), done_at = pg_catalog.clock_timestamp(), last_error = NULL
+		WHERE run = $1 AND id = $2 AND state <> 'done'`, l.run.Name, string(t.ID), r.Rows, r.Bytes, r.Snapshot, worker).
+		Exec(func(tag pgconn.CommandTag) error { marked = tag.RowsAffected(); return nil })
+	if len(r.Tables) > 0 {
+		schemas, names, rows, bytes := columns(r.Tables)
+		batch.Queue(`INSERT INTO pgconvoy.copied (run, task, schema, name, rows, bytes)
+			SELECT $1, $2, x.* FROM unnest($3::text[], $4::text[], $5::int8[], $6::int8[]) x`,
+			l.run.Name, string(t.ID), schemas, names, rows, bytes)
+	}
+	for _, a := range r.Added {
+		batch.Queue(`INSERT INTO pgconvoy.task (run, id, kind, stage, grp, wave, spec, weight, state)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'ready')`,
+			l.run.Name, string(a.ID), string(a.Kind), string(a.Kind.Stage()), string(t.Group), string(t.Wave), a.Spec, a.Weight)
+	}
+	if err := c.SendBatch(ctx, batch).Close(); err != nil {
+		return fmt.Errorf("mark %s as done: %w", t.ID, err)
+	}
+	if marked != 1 {
+		return fmt.Errorf("%s: %w", t.ID, ErrNotMarked)
+	}
+	if _, err := c.Exec(ctx, "COMMIT"); err != nil {
+		return fmt.Errorf("commit %s: %w", t.ID, err)
+	}
+	return nil
+}
+
+func columns(tables []tasks.TableCount) (schemas, names []string, rows, bytes []int64) {
+	for _, t := range tables {
+		schemas, names = append(schemas, t.Name.Schema), append(names, t.Name.Name)
+		rows, bytes = append(rows, t.Rows), append(bytes, t.Bytes)
+	}
+	return schemas, names, rows, bytes
+}
+
+// satisfied is the condition that task t has nothing left to wait for.
+const satisfied = `NOT EXISTS (SELECT FROM pgconvoy.need n WHERE n.run = t.run AND n.task = t.id AND (
+	EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = n.run AND o.grp = n.grp AND o.state <> 'done')
+	OR EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = n.run AND o.wave = n.grp AND o.state <> 'done')))`
+
+// Unblocked returns the tasks that wait for the group or the wave of the done
+// task t and have nothing left to wait for, largest first, with the pieces that
+// t was split into. It runs after the commit of [Ledger.Done], in a transaction
+// of its own, and may return what others have published already: every
+// delivery asks, so that a worker that dies between its commit and its
+// publishing loses nothing.
+func (l *Ledger) Unblocked(ctx context.Context, c *pg.Conn, t tasks.Task) ([]tasks.Task, error) {
+	_, err := c.Exec(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+	if err != nil {
+		return nil, fmt.Errorf("look for unblocked tasks: %w", err)
+	}
+	rows, err := c.Query(ctx, `WITH waiting AS (
+			SELECT DISTINCT n.task FROM pgconvoy.need n WHERE n.run = $1 AND n.grp IN ($2, $3)
+			AND NOT EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = n.run AND o.grp = n.grp AND o.state <> 'done')
+			AND NOT EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = n.run AND o.wave = n.grp AND o.state <> 'done')),
+		promoted AS (
+			UPDATE pgconvoy.task t SET state = 'ready' FROM waiting w
+			WHERE t.run = $1 AND t.id = w.task AND t.state = 'pending' AND `+satisfied+`
+			RETURNING t.id, t.kind, t.weight)
+		SELECT id, kind, weight FROM promoted
+		UNION SELECT t.id, t.kind, t.weight FROM pgconvoy.task t JOIN waiting w ON w.task = t.id WHERE t.run = $1 AND t.state = 'ready'
+		UNION SELECT t.id, t.kind, t.weight FROM pgconvoy.task t WHERE t.run = $1 AND t.grp = $2 AND t.state = 'ready' AND $4
+		ORDER BY weight DESC, id`, l.run.Name, string(t.Group), string(t.Wave), t.Kind == tasks.KindBundle)
+	if err != nil {
+		return nil, fmt.Errorf("look for unblocked tasks: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, scanReference)
+	if err != nil {
+		return nil, fmt.Errorf("look for unblocked tasks: %w", err)
+	}
+	if _, err := c.Exec(ctx, "COMMIT"); err != nil {
+		return nil, fmt.Errorf("promote unblocked tasks: %w", err)
+	}
+	return list, nil
+}
+
+func scanReference(row pgx.CollectableRow) (tasks.Task, error) {
+	var t tasks.Task
+	err := row.Scan(&t.ID, &t.Kind, &t.Weight)
+	return t, err
+}
+
+// Attempt counts a try of the task that did not succeed, and why, and returns
+// how many there were. c must not be in a transaction.
+func (l *Ledger) Attempt(ctx context.Context, c *pg.Conn, id tasks.ID, reason string) (int, error) {
+	var attempts int
+	err := c.QueryRow(ctx, `UPDATE pgconvoy.task SET attempts = attempts + 1, last_error = $3
+		WHERE run = $1 AND id = $2 AND state <> 'done' RETURNING attempts`, l.run.Name, string(id), text(reason)).Scan(&attempts)
+	if err != nil {
+		return 0, fmt.Errorf("count attempt of %s: %w", id, err)
+	}
+	return attempts, nil
+}
+
+// Fail marks the task as failed: it is not tried again in this run, and what
+// needs it never becomes ready. c must not be in a transaction.
+func (l *Ledger) Fail(ctx context.Context, c *pg.Conn, id tasks.ID, reason, worker string) error {
+	_, err := c.Conn.Exec(ctx, `UPDATE pgconvoy.task SET state = 'failed', last_error = $3, worker = $4, done_at = pg_catalog.clock_timestamp()
+		WHERE run = $1 AND id = $2 AND state <> 'done'`, l.run.Name, string(id), text(reason), worker)
+	if err != nil {
+		return fmt.Errorf("mark %s as failed: %w", id, err)
+	}
+	return nil
+}
+
+// Snapshot returns the number and the name of the snapshot that rows are read
+// in. It works inside a task's transaction.
+func (l *Ledger) Snapshot(ctx context.Context, c *pg.Conn) (int, string, error) {
+	var id int
+	var name string
+	err := c.QueryRow(ctx, "SELECT id, name FROM pgconvoy.snapshot WHERE run = $1 AND lost_at IS NULL ORDER BY id DESC LIMIT 1", l.run.Name).Scan(&id, &name)
+	if err != nil {
+		return 0, "", fmt.Errorf("read snapshot of the run: %w", err)
+	}
+	return id, name, nil
+}
+
+// Copied returns how many rows of each of the tables were copied.
+func (l *Ledger) Copied(ctx context.Context, c *pg.Conn, tables []tasks.Name) (map[tasks.Name]int64, error) {
+	schemas, names := make([]string, len(tables)), make([]string, len(tables))
+	for i, t := range tables {
+		schemas[i], names[i] = t.Schema, t.Name
+	}
+	rows, err := c.Query(ctx, `SELECT c.schema, c.name, pg_catalog.sum(c.rows)::int8 FROM pgconvoy.copied c
+		JOIN unnest($2::text[], $3::text[]) x (schema, name) ON x.schema = c.schema AND x.name = c.name
+		WHERE c.run = $1 GROUP BY c.schema, c.name`, l.run.Name, schemas, names)
+	if err != nil {
+		return nil, fmt.Errorf("read copied rows: %w", err)
+	}
+	counts := map[tasks.Name]int64{}
+	var n tasks.Name
+	var count int64
+	_, err = pgx.ForEachRow(rows, []any{&n.Schema, &n.Name, &count}, func() error {
+		counts[n] = count
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read copied rows: %w", err)
+	}
+	return counts, nil
+}

@@ -1,0 +1,64 @@
+package natstest_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/pgconvoy/pgconvoy/internal/natstest"
+)
+
+func TestMain(m *testing.M) { os.Exit(natstest.Main(m)) }
+
+func TestServersKeepFilesAndPort(t *testing.T) {
+	t.Parallel()
+	inProcess, process := natstest.Start(t), natstest.StartProcess(t)
+	for name, s := range map[string]struct {
+		url    func() string
+		bounce func()
+	}{
+		"restart":        {inProcess.URL, inProcess.Restart},
+		"pause":          {inProcess.URL, func() { inProcess.Pause(); inProcess.Restart() }},
+		"kill a process": {process.URL, func() { process.Kill(); process.Start() }},
+		"stop a process": {process.URL, func() { process.Stop(); process.Start() }},
+	} {
+		before := s.url()
+		publish(t, before)
+		s.bounce()
+		require.Equal(t, before, s.url(), name)
+		require.NotZero(t, messages(t, before), name)
+	}
+	require.EqualValues(t, 2, messages(t, inProcess.URL()))
+	require.EqualValues(t, 2, messages(t, process.URL()))
+}
+
+func publish(t *testing.T, url string) {
+	t.Helper()
+	js, done := open(t, url)
+	defer done()
+	_, err := js.CreateOrUpdateStream(t.Context(), jetstream.StreamConfig{Name: "A", Subjects: []string{"a"}})
+	require.NoError(t, err)
+	_, err = js.Publish(t.Context(), "a", nil)
+	require.NoError(t, err)
+}
+
+func messages(t *testing.T, url string) uint64 {
+	t.Helper()
+	js, done := open(t, url)
+	defer done()
+	stream, err := js.Stream(t.Context(), "A")
+	require.NoError(t, err)
+	return stream.CachedInfo().State.Msgs
+}
+
+func open(t *testing.T, url string) (jetstream.JetStream, func()) {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	require.NoError(t, err)
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	return js, nc.Close
+}

@@ -1,0 +1,153 @@
+package natstest
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// childEnv holds the options of a server that the test binary, run once more,
+// is to become.
+const childEnv = "NATSTEST_CHILD"
+
+// childOptions is what a server process needs to know.
+type childOptions struct {
+	Port     int    `json:"port"`
+	StoreDir string `json:"store_dir"`
+}
+
+// Main is what TestMain calls in packages that use [StartProcess]:
+//
+//	func TestMain(m *testing.M) { os.Exit(natstest.Main(m)) }
+//
+// It returns the exit code.
+func Main(m *testing.M) int {
+	text := os.Getenv(childEnv)
+	if text == "" {
+		return m.Run()
+	}
+	if err := serve(text, os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "natstest:", err)
+		return 1
+	}
+	return 0
+}
+
+// serve runs a server until stdin ends, as it does when the test that started
+// it dies.
+func serve(text string, stdin io.Reader, stdout io.Writer) error {
+	var child childOptions
+	if err := json.Unmarshal([]byte(text), &child); err != nil {
+		return err
+	}
+	ns, err := server.NewServer(&server.Options{
+		ServerName: "natstest-process", Host: host, Port: child.Port, JetStream: true, StoreDir: child.StoreDir,
+		JetStreamMaxMemory: maxStorage, JetStreamMaxStore: maxStorage, NoSigs: true, NoLog: true, DisableJetStreamBanner: true,
+	})
+	if err != nil {
+		return err
+	}
+	ns.Start()
+	if !ns.ReadyForConnections(readyTimeout) {
+		return fmt.Errorf("nats-server is not ready after %v", readyTimeout)
+	}
+	fmt.Fprintln(stdout, ns.ClientURL())
+	_, err = io.Copy(io.Discard, stdin)
+	ns.Shutdown()
+	ns.WaitForShutdown()
+	return err
+}
+
+// Process is a NATS server in a process of its own.
+type Process struct {
+	t     testing.TB
+	child childOptions
+	cmd   *exec.Cmd
+	stdin io.Closer
+	url   string
+}
+
+// StartProcess starts a server with JetStream in files, in a process of its
+// own. The test's package must call [Main]. It is stopped when the test ends.
+func StartProcess(t testing.TB) *Process {
+	t.Helper()
+	p := &Process{t: t, child: childOptions{Port: server.RANDOM_PORT, StoreDir: t.TempDir()}}
+	p.Start()
+	t.Cleanup(p.Stop)
+	return p
+}
+
+// Start starts the server again after Kill or Stop, on the same port and with
+// the same files.
+func (p *Process) Start() {
+	p.t.Helper()
+	text, err := json.Marshal(p.child)
+	if err != nil {
+		p.t.Fatalf("encode options: %v", err)
+	}
+	// The process outlives the context of the test, which ends before cleanup.
+	p.cmd = exec.Command(os.Args[0]) //nolint:noctx // see above
+	p.cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+	p.cmd.Stderr = os.Stderr
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		p.t.Fatalf("make pipe: %v", err)
+	}
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		p.t.Fatalf("make pipe: %v", err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatalf("start nats-server process: %v", err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		p.Kill()
+		p.t.Fatalf("nats-server process ended at once, does TestMain call natstest.Main? (%v)", err)
+	}
+	p.url = strings.TrimSpace(line)
+	addr, err := net.ResolveTCPAddr("tcp", strings.TrimPrefix(p.url, "nats://"))
+	if err != nil {
+		p.t.Fatalf("address of nats-server: %v", err)
+	}
+	p.child.Port = addr.Port
+}
+
+// URL returns where the server listens; it stays the same after Start.
+func (p *Process) URL() string { return p.url }
+
+// Kill ends the process at once, as kill -9 does, and waits for its end.
+func (p *Process) Kill() {
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill() // fails only if it has ended
+	_ = p.cmd.Wait()         // reports the kill
+	p.cmd = nil
+}
+
+// Stop shuts the server down and waits for that.
+func (p *Process) Stop() {
+	if p.cmd == nil {
+		return
+	}
+	_ = p.stdin.Close()
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Errorf("nats-server process: %v", err)
+	}
+	p.cmd = nil
+}
+
+func port(a net.Addr) int {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.Port
+	}
+	return server.RANDOM_PORT
+}

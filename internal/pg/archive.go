@@ -1,0 +1,249 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Archive is the schema of a database as pg_dump wrote it: its table of
+// contents, and a file that pg_restore turns into SQL.
+type Archive struct {
+	File    string
+	Entries []Entry // in the archive's order, pre-data first
+	tools   Tools
+}
+
+// ReadArchive reads the table of contents of the archive file.
+func (t Tools) ReadArchive(ctx context.Context, file string) (Archive, error) {
+	a := Archive{File: file, tools: t}
+	// A verbose list holds the dependencies, but every entry whatever section is asked for.
+	verbose, err := t.restore(ctx, "--verbose", "--list", file)
+	if err != nil {
+		return a, err
+	}
+	all, err := parseList(verbose)
+	if err != nil {
+		return a, err
+	}
+	deps := make(map[int][]int, len(all))
+	for _, e := range all {
+		deps[e.DumpID] = e.Deps
+	}
+	for _, section := range []string{"pre-data", "post-data"} {
+		list, err := t.restore(ctx, "--list", "--section="+section, file)
+		if err != nil {
+			return a, err
+		}
+		entries, err := parseList(list)
+		if err != nil {
+			return a, err
+		}
+		for _, e := range entries {
+			e.Deps, e.Post = deps[e.DumpID], section == "post-data"
+			a.Entries = append(a.Entries, e)
+		}
+	}
+	return a, nil
+}
+
+// EntrySQL is the SQL of one entry, and the settings that pg_restore made
+// before it and that it depends on.
+type EntrySQL struct {
+	Entry    Entry
+	SQL      string
+	Settings string // SET default_tablespace …, SET default_table_access_method …
+}
+
+// SQL returns the SQL of the entries, in their order.
+func (a Archive) SQL(ctx context.Context, entries []Entry) ([]EntrySQL, error) {
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(a.File), "list-*")
+	if err != nil {
+		return nil, fmt.Errorf("write restore list: %w", err)
+	}
+	defer os.Remove(f.Name())
+	var list strings.Builder
+	for _, e := range entries {
+		list.WriteString(e.Line + "\n")
+	}
+	_, err = f.WriteString(list.String())
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("write restore list: %w", err)
+	}
+	script, err := a.tools.restore(ctx, "--verbose", "--use-list="+f.Name(), "--file=-", a.File)
+	if err != nil {
+		return nil, err
+	}
+	return splitScript(script, entries)
+}
+
+// entryHeader is the comment that pg_restore prints before an entry.
+var entryHeader = regexp.MustCompile(`(?m)^--\n-- TOC entry (\d+) \(class (\d+) OID (\d+)\)\n`)
+
+// splitScript cuts what pg_restore printed into the SQL of the entries, in the
+// order of the entries: pg_restore prints privileges, and then what depends on
+// them, after all others. Text inside an entry that looks like the header of
+// another is found out, as that one's then appears twice.
+func splitScript(script []byte, entries []Entry) ([]EntrySQL, error) {
+	expected := make(map[int]Entry, len(entries))
+	for _, e := range entries {
+		expected[e.DumpID] = e
+	}
+	found := make(map[int]EntrySQL, len(entries))
+	state := map[string]string{}
+	current, start := 0, 0 // dump ID and text of the entry in progress
+	end := func(text string) {
+		if sql, ok := found[current]; ok {
+			sql.SQL = cleanSQL(text)
+			found[current] = sql
+		}
+	}
+	for _, m := range entryHeader.FindAllSubmatchIndex(script, -1) {
+		id, _ := strconv.Atoi(string(script[m[2]:m[3]]))
+		e, ok := expected[id]
+		if !ok || strconv.Itoa(int(e.ClassID)) != string(script[m[4]:m[5]]) || strconv.Itoa(int(e.OID)) != string(script[m[6]:m[7]]) {
+			continue
+		}
+		if _, twice := found[id]; twice {
+			return nil, fmt.Errorf("pg_restore printed archive entry %q twice", e.Line)
+		}
+		text := string(script[start:m[0]])
+		settings := trailingSettings(text, state)
+		end(text)
+		found[id] = EntrySQL{Entry: e, Settings: settings}
+		current, start = id, m[1]
+	}
+	end(string(script[start:]))
+	split := make([]EntrySQL, len(entries))
+	for i, e := range entries {
+		sql, ok := found[e.DumpID]
+		if !ok {
+			return nil, fmt.Errorf("pg_restore printed nothing for archive entry %q", e.Line)
+		}
+		split[i] = sql
+	}
+	return split, nil
+}
+
+// settingLine matches the settings that pg_restore makes between entries.
+var settingLine = regexp.MustCompile(`^SET (default_tablespace|default_table_access_method) = .*;$`)
+
+// trailingSettings updates state with the settings that stand after the last
+// statement of an entry, before the next one's header, and returns all that
+// are in force. Settings inside an entry's own text are none of these.
+func trailingSettings(text string, state map[string]string) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	found := map[string]string{}
+	for i := len(lines) - 1; i >= 0; i-- {
+		if lines[i] == "" {
+			continue
+		}
+		m := settingLine.FindStringSubmatch(lines[i])
+		if m == nil {
+			break
+		}
+		if _, later := found[m[1]]; !later {
+			found[m[1]] = lines[i]
+		}
+	}
+	for k, v := range found {
+		state[k] = v
+	}
+	return strings.TrimSpace(state["default_tablespace"] + " " + state["default_table_access_method"])
+}
+
+// cleanSQL removes what stands around the statements of an entry: the rest of
+// its header's comment, and lines for psql.
+func cleanSQL(text string) string {
+	lines := strings.Split(text, "\n")
+	for len(lines) > 0 && (strings.HasPrefix(lines[0], "--") || lines[0] == "") {
+		lines = lines[1:]
+	}
+	for len(lines) > 0 {
+		last := lines[len(lines)-1]
+		if last != "" && !strings.HasPrefix(last, "\\unrestrict ") && !strings.HasPrefix(last, "--") && !settingLine.MatchString(last) {
+			break
+		}
+		lines = lines[:len(lines)-1]
+	}
+	return strings.Join(lines, "\n")
+}
+
+// tocEntry is one line of pg_restore --list:
+// 215; 1259 16385 TABLE public orders owner.
+var tocEntry = regexp.MustCompile(`^(\d+); (\d+) (\d+) (.*)$`)
+
+// Entry is one entry of the archive's table of contents.
+type Entry struct {
+	DumpID  int
+	ClassID uint32 // catalog that OID is unique in; 0 for entries such as comments
+	OID     uint32
+	Desc    string // what it is: TABLE, INDEX, ACL, …
+	Rest    string // schema, tag and owner, as pg_restore prints them
+	Line    string // the whole line, for use in a list
+	Deps    []int  // dump IDs of the entries that must come before
+	Post    bool   // of the post-data section
+}
+
+// entryDescs are those descriptions that consist of several words; longer ones
+// come first where one begins with another.
+func entryDescs() []string {
+	return []string{
+		"ACCESS METHOD", "CHECK CONSTRAINT", "DEFAULT ACL", "EVENT TRIGGER", "FK CONSTRAINT", "FOREIGN DATA WRAPPER",
+		"FOREIGN SERVER", "FOREIGN TABLE", "INDEX ATTACH", "LARGE OBJECT", "MATERIALIZED VIEW DATA", "MATERIALIZED VIEW",
+		"OPERATOR CLASS", "OPERATOR FAMILY", "PROCEDURAL LANGUAGE", "PUBLICATION TABLES IN SCHEMA", "PUBLICATION TABLE",
+		"ROW SECURITY", "SECURITY LABEL", "SEQUENCE OWNED BY", "SEQUENCE SET", "SHELL TYPE", "STATISTICS DATA", "SUBSCRIPTION TABLE",
+		"TABLE ATTACH", "TABLE DATA", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY", "TEXT SEARCH PARSER",
+		"TEXT SEARCH TEMPLATE", "USER MAPPING",
+	}
+}
+
+func parseList(list []byte) ([]Entry, error) {
+	var entries []Entry
+	for line := range strings.Lines(string(list)) {
+		line = strings.TrimRight(line, "\n")
+		if deps, ok := strings.CutPrefix(line, ";\tdepends on:"); ok && len(entries) > 0 {
+			for _, f := range strings.Fields(deps) {
+				id, err := strconv.Atoi(f)
+				if err != nil {
+					return nil, fmt.Errorf("unreadable dependency in the archive's list: %q", line)
+				}
+				entries[len(entries)-1].Deps = append(entries[len(entries)-1].Deps, id)
+			}
+			continue
+		}
+		m := tocEntry.FindStringSubmatch(line)
+		if m == nil {
+			if line != "" && !strings.HasPrefix(line, ";") {
+				return nil, fmt.Errorf("unreadable line in the archive's list: %q", line)
+			}
+			continue
+		}
+		e := Entry{Line: line}
+		e.DumpID, _ = strconv.Atoi(m[1])
+		class, _ := strconv.ParseUint(m[2], 10, 32)
+		oid, _ := strconv.ParseUint(m[3], 10, 32)
+		e.ClassID, e.OID = uint32(class), uint32(oid)
+		e.Desc, e.Rest = splitDesc(m[4])
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+func splitDesc(s string) (desc, rest string) {
+	for _, d := range entryDescs() {
+		if rest, ok := strings.CutPrefix(s, d+" "); ok {
+			return d, rest
+		}
+	}
+	desc, rest, _ = strings.Cut(s, " ")
+	return desc, rest
+}

@@ -1,0 +1,191 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Side says which of the two databases a connection is for. Sessions on the
+// source are read-only.
+type Side string
+
+// The two sides of a copy.
+const (
+	Source Side = "source"
+	Target Side = "target"
+)
+
+// Options are the settings of [Connect].
+type Options struct {
+	Side    Side
+	URI     string        // connection URI or key=value string; libpq's environment, service and password files apply
+	Name    string        // application_name
+	Timeout time.Duration // bound on connecting, default 30 s
+}
+
+// Conn is a connection whose session has the settings that a faithful copy
+// needs. It is not safe for concurrent use.
+type Conn struct {
+	*pgx.Conn
+	Version int // server_version_num, for example 150020
+	side    Side
+}
+
+// Major returns the major version of the server.
+func (c *Conn) Major() int { return c.Version / 10000 }
+
+// Side returns which database the connection is for.
+func (c *Conn) Side() Side { return c.side }
+
+// Connect opens a connection and prepares its session. The settings are made
+// after the connection is there, so that a pooler which refuses startup
+// parameters is recognised by the preflight instead of by an obscure error.
+// Errors never contain the password.
+func Connect(ctx context.Context, o Options) (*Conn, error) {
+	cfg, err := ParseURI(o.URI)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.Side, err)
+	}
+	if o.Name != "" {
+		cfg.RuntimeParams["application_name"] = o.Name
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 30 * time.Second
+	}
+	cfg.ConnectTimeout = o.Timeout
+	// A dead peer must free its locks within a minute or so, also when this side is the one that waits.
+	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
+	cfg.DialFunc = dialer.DialContext
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", o.Side, err)
+	}
+	c := &Conn{Conn: conn, side: o.Side}
+	if err := c.prepareSession(ctx, o); err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return nil, fmt.Errorf("prepare session on %s: %w", o.Side, err)
+	}
+	return c, nil
+}
+
+// ParseURI parses a connection URI or key=value string as libpq would. Its
+// error leaves the connection string out, as that may hold a password.
+func ParseURI(uri string) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(uri)
+	if err != nil {
+		var parse *pgconn.ParseConfigError
+		if errors.As(err, &parse) {
+			cause := parse.Unwrap()
+			if cause != nil {
+				return nil, fmt.Errorf("parse connection URI: %s", strings.ReplaceAll(cause.Error(), uri, "…"))
+			}
+		}
+		return nil, errors.New("parse connection URI: not a valid URI or key=value string")
+	}
+	return cfg, nil
+}
+
+// prepareSession makes the settings that a copy needs whatever the server's,
+// the database's or the role's defaults are.
+func (c *Conn) prepareSession(ctx context.Context, o Options) error {
+	version, err := ServerVersion(c.PgConn().ParameterStatus("server_version"))
+	if err != nil {
+		return err
+	}
+	c.Version = version
+	encoding := "UTF8"
+	if o.Side == Source && c.PgConn().ParameterStatus("server_encoding") == "SQL_ASCII" {
+		encoding = "SQL_ASCII" // its bytes have no known encoding; they pass as they are, and the target checks them
+	}
+	settings := []string{
+		"client_encoding = " + QuoteLiteral(encoding),
+		"search_path = ''",
+		"default_transaction_isolation = 'read committed'", // a stricter default would break the ledger's protocol
+		"default_transaction_deferrable = off",
+		"datestyle = 'ISO'", "intervalstyle = 'postgres'", "extra_float_digits = 3", "bytea_output = 'hex'",
+		"timezone = 'UTC'", "lc_monetary = 'C'", "xmloption = content",
+		"standard_conforming_strings = on", "quote_all_identifiers = off",
+		"statement_timeout = 0", "lock_timeout = 0", "idle_in_transaction_session_timeout = 0",
+		"row_security = off", // a policy then raises an error instead of hiding rows
+		"tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_keepalives_count = 3", "tcp_user_timeout = 60000",
+	}
+	if c.Major() >= 14 {
+		settings = append(settings, "idle_session_timeout = 0")
+	}
+	if c.Major() >= 17 {
+		settings = append(settings, "transaction_timeout = 0")
+	}
+	switch o.Side {
+	case Source:
+		settings = append(settings, "synchronize_seqscans = off", "default_transaction_read_only = on")
+	case Target:
+		settings = append(settings, "default_transaction_read_only = off", "synchronous_commit = off", "client_min_messages = warning",
+			"check_function_bodies = false", "default_tablespace = ''")
+	}
+	if _, err := c.Exec(ctx, "SET "+strings.Join(settings, "; SET ")); err != nil {
+		return err
+	}
+	if c.Major() >= 14 {
+		// Servers on some systems refuse it; then a vanished client is noticed when the server next writes to it.
+		_, _ = c.Exec(ctx, "SET client_connection_check_interval = '10s'")
+	}
+	return nil
+}
+
+// ServerVersion turns the server_version parameter, for example "15.20
+// (Debian 15.20-1)" or "18beta1", into the number that server_version_num has.
+func ServerVersion(text string) (int, error) {
+	digits := text
+	for i, r := range text {
+		if (r < '0' || r > '9') && r != '.' {
+			digits = text[:i]
+			break
+		}
+	}
+	major, minor, _ := strings.Cut(digits, ".")
+	m, err := strconv.Atoi(major)
+	if err != nil {
+		return 0, fmt.Errorf("unknown server version %q", text)
+	}
+	n, _ := strconv.Atoi(minor)
+	return m*10000 + n, nil
+}
+
+// QuoteLiteral quotes a string constant for use in SQL.
+func QuoteLiteral(s string) string {
+	quoted := "'" + strings.ReplaceAll(s, "'", "''") + "'"
+	if strings.Contains(s, `\`) {
+		return " E" + strings.ReplaceAll(quoted, `\`, `\\`)
+	}
+	return quoted
+}
+
+// Exec runs one or more statements with the simple protocol and returns the
+// command tag of the last one.
+func (c *Conn) Exec(ctx context.Context, sql string) (pgconn.CommandTag, error) {
+	results, err := c.PgConn().Exec(ctx, sql).ReadAll()
+	if err != nil {
+		return pgconn.CommandTag{}, err
+	}
+	if len(results) == 0 {
+		return pgconn.CommandTag{}, nil
+	}
+	return results[len(results)-1].CommandTag, nil
+}
+
+// Discard closes the connection without waiting for what it is doing: the
+// server rolls the open transaction back. The bound keeps a dead peer from
+// holding up the caller.
+func (c *Conn) Discard() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = c.Close(ctx)
+}

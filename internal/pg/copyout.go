@@ -1,0 +1,83 @@
+package pg
+
+import (
+	"context"
+	"fmt"
+)
+
+// RowSink receives the rows of a COPY … TO STDOUT as a stream of pieces: Write
+// gets the bytes of the current row, in one or more pieces, and EndRow follows
+// the last of them. A row of a table without columns has no bytes but a line
+// end. The bytes are valid only during the call.
+type RowSink interface {
+	Write(piece []byte)
+	EndRow()
+}
+
+// CopyOut runs one COPY … TO STDOUT and feeds its rows to the sink, with a
+// fixed buffer whatever the size of a row is. In text format the server sends
+// one row per message, so rows are told apart without decoding. It returns the
+// number of rows. After an error the connection must be discarded.
+func CopyOut(ctx context.Context, c *Conn, sql string, to RowSink) (int64, error) {
+	if err := c.PgConn().SyncConn(ctx); err != nil {
+		return 0, err
+	}
+	in := &messageReader{conn: c.PgConn().Conn(), buf: make([]byte, relayBuffer)}
+	r := &relay{source: in, target: in.conn}
+	stop := context.AfterFunc(ctx, r.abort)
+	defer stop()
+	if err := sendQuery(in.conn, sql); err != nil {
+		return 0, err
+	}
+	rows, err := copyOut(in, r, to)
+	if !stop() || ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	return rows, err
+}
+
+func copyOut(in *messageReader, r *relay, to RowSink) (int64, error) {
+	left, inRow := 0, false
+	for {
+		if err := in.fill(); err != nil {
+			return 0, err
+		}
+		for {
+			if inRow {
+				n := min(left, in.w-in.r)
+				to.Write(in.buf[in.r : in.r+n])
+				in.r += n
+				left -= n
+				if left > 0 {
+					break
+				}
+				to.EndRow()
+				inRow = false
+			}
+			kind, size, ok := in.header()
+			if !ok {
+				break
+			}
+			if kind == 'd' {
+				r.current.Rows++
+				in.r += 5
+				left, inRow = size, true
+				continue
+			}
+			body, ok := in.body(size)
+			if !ok {
+				break
+			}
+			done, err := r.message(kind, body)
+			if err != nil {
+				return 0, err
+			}
+			if done {
+				if len(r.copies) != 1 {
+					return 0, fmt.Errorf("expected one COPY, the server ran %d", len(r.copies))
+				}
+				return r.copies[0].Rows, nil
+			}
+		}
+	}
+}

@@ -1,0 +1,145 @@
+package pgtest
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// museumFiles hold one of every object kind. Files that start with a digit are
+// loaded in order, in one psql session, after roles.sql.
+//
+//go:embed museum
+var museumFiles embed.FS
+
+// museumSpace is the tablespace that the museum needs on both servers.
+const museumSpace = "museum_space"
+
+// museumTemplate makes the database that Museum clones, once per server.
+type museumTemplate func() (*Database, error)
+
+// MuseumRoles creates the roles and the tablespace that the museum's objects
+// need. It may be called any number of times; a target needs it before a copy
+// of the museum comes in.
+func (s *Server) MuseumRoles(t testing.TB) {
+	t.Helper()
+	if err := s.rolesOnce(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// LoadMuseum fills an empty database with at least one of every object kind, and
+// creates the roles on its server. Majors from 14 on; kinds that came later are
+// left out on older servers.
+func (d *Database) LoadMuseum(t testing.TB) {
+	t.Helper()
+	if err := d.loadMuseum(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Museum creates a database that holds the museum, as LoadMuseum does but faster
+// from the second call on: it is cloned from a template.
+func (s *Server) Museum(t testing.TB) *Database {
+	t.Helper()
+	template, err := s.museum()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return template.Clone(t)
+}
+
+// Reference copies a database to another server as people do by hand, pg_dump
+// through psql, and returns the copy. Between different majors a copy made by
+// other means is compared with this one: newer majors print some definitions in
+// other words. The museum's roles are created if they are missing.
+func Reference(t testing.TB, src *Database, server *Server) *Database {
+	t.Helper()
+	server.MuseumRoles(t)
+	dst := server.Database(t)
+	ctx, cancel := context.WithTimeout(context.Background(), helperTimeout)
+	defer cancel()
+	program := filepath.Join(ClientDir(t, max(src.Server.Major, server.Major)), "pg_dump")
+	dump := exec.CommandContext(ctx, program, "-d", src.URI())
+	dump.Env = clientEnv()
+	script, err := dump.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var complaints strings.Builder
+	dump.Stderr = &complaints
+	if err := dump.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(dst.psql(script), dump.Wait()); err != nil {
+		t.Fatalf("pg_dump %s | psql: %v\n%s", src.Name, err, complaints.String())
+	}
+	return dst
+}
+
+// newMuseumTemplate returns the function that makes the server's template.
+func newMuseumTemplate(s *Server) museumTemplate {
+	return sync.OnceValues(func() (*Database, error) {
+		db := &Database{Server: s, Name: "museum_template"}
+		err := s.admin(func(ctx context.Context, conn *pgx.Conn) error {
+			return createDatabase(ctx, conn, db.Name, "template0")
+		})
+		if err != nil {
+			return nil, err
+		}
+		return db, db.loadMuseum()
+	})
+}
+
+func (d *Database) loadMuseum() error {
+	if err := d.Server.rolesOnce(); err != nil {
+		return err
+	}
+	names, err := fs.Glob(museumFiles, "museum/[0-9]*.sql")
+	if err != nil {
+		return err
+	}
+	// One session, so that a variable set in one file holds in the next.
+	var script strings.Builder
+	script.WriteString("SET client_min_messages = warning;\n\\o /dev/null\n")
+	for _, name := range names {
+		text, err := museumFiles.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&script, "\\echo %s\n%s\n", name, text)
+	}
+	if err := d.psql(strings.NewReader(script.String())); err != nil {
+		return fmt.Errorf("load the museum: %w", err)
+	}
+	return nil
+}
+
+// createRoles makes what belongs to the cluster, not to a database.
+func (s *Server) createRoles() error {
+	roles, err := museumFiles.ReadFile("museum/roles.sql")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(s.dir, museumSpace)
+	if err := errors.Join(os.Mkdir(dir, 0o700), s.own(dir)); err != nil {
+		return err
+	}
+	return s.admin(func(ctx context.Context, conn *pgx.Conn) error {
+		if _, err := conn.PgConn().Exec(ctx, string(roles)).ReadAll(); err != nil {
+			return fmt.Errorf("create the museum's roles: %w", err)
+		}
+		_, err := conn.Exec(ctx, "CREATE TABLESPACE "+museumSpace+" LOCATION '"+strings.ReplaceAll(dir, "'", "''")+"'")
+		return err
+	})
+}

@@ -1,0 +1,307 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// indexTasks adds one task per index of the table and one that attaches its
+// constraints after all of them, and returns the group to wait for: nothing
+// else may lock the table meanwhile, as an ALTER TABLE that queues behind one
+// CREATE INDEX makes the next one queue behind itself.
+func (b *builder) indexTasks(r pg.Relation, copied tasks.Group) (tasks.Group, error) {
+	built := tasks.Group(fmt.Sprintf("index:%d", r.OID))
+	ready := copied
+	for _, x := range b.indexes[r.OID] {
+		if builtByConstraint(x) {
+			continue
+		}
+		statements, err := b.createIndex(r, x)
+		if err != nil {
+			return "", err
+		}
+		err = b.add(tasks.Task{
+			Kind: tasks.KindIndex, ID: tasks.NewID(tasks.KindIndex, r.Schema, r.Name, x.Name),
+			Group: built, Wave: tasks.WaveData, Needs: []tasks.Group{copied}, Weight: max(x.Bytes, r.Bytes/10),
+		}, tasks.Statements{On: on(r), Statements: statements})
+		if err != nil {
+			return "", err
+		}
+		ready = built
+	}
+	attach := b.attachStatements(r)
+	if len(attach) == 0 {
+		return ready, nil
+	}
+	t := tasks.Task{
+		Kind: tasks.KindAttach, ID: tasks.NewID(tasks.KindAttach, r.Schema, r.Name, "all"),
+		Group: tasks.Group(fmt.Sprintf("attach:%d", r.OID)), Wave: tasks.WaveData, Needs: []tasks.Group{ready}, Weight: r.Bytes / 100,
+	}
+	return t.Group, b.add(t, tasks.Statements{On: on(r), Statements: attach})
+}
+
+// tableStatements returns all that follows the copy of a table in a bundle.
+func (b *builder) tableStatements(r pg.Relation) ([]tasks.Statement, error) {
+	var statements []tasks.Statement
+	for _, x := range b.indexes[r.OID] {
+		if builtByConstraint(x) {
+			continue
+		}
+		create, err := b.createIndex(r, x)
+		if err != nil {
+			return nil, err
+		}
+		statements = append(statements, create...)
+	}
+	return append(statements, b.attachStatements(r)...), nil
+}
+
+// builtByConstraint reports whether only ADD CONSTRAINT can make the index.
+func builtByConstraint(x pg.Index) bool {
+	return x.Constraint != nil && (x.Constraint.Type == "x" || x.Constraint.Period)
+}
+
+// createIndex returns the statements that make the index and what
+// pg_get_indexdef does not tell of it.
+func (b *builder) createIndex(r pg.Relation, x pg.Index) ([]tasks.Statement, error) {
+	if x.Definition == "" {
+		return nil, fmt.Errorf("index %s of %s was dropped since the snapshot was taken", x.Name, nameOf(r))
+	}
+	return append([]tasks.Statement{{Label: x.Definition, SQL: inTablespace(x, x.Definition)}}, statTargets(r, x)...), nil
+}
+
+// inTablespace makes the statement put the index where it is on the source.
+func inTablespace(x pg.Index, sql string) string {
+	if x.Tablespace == "" {
+		return sql
+	}
+	return fmt.Sprintf("SET LOCAL default_tablespace = %s; %s; SET LOCAL default_tablespace = ''", tasks.QuoteLiteral(x.Tablespace), sql)
+}
+
+func statTargets(r pg.Relation, x pg.Index) []tasks.Statement {
+	var statements []tasks.Statement
+	for _, column := range slices.Sorted(maps.Keys(x.StatTargets)) {
+		sql := fmt.Sprintf("ALTER INDEX %s ALTER COLUMN %s SET STATISTICS %d", indexName(r, x), column, x.StatTargets[column])
+		statements = append(statements, tasks.Statement{Label: sql, SQL: sql})
+	}
+	return statements
+}
+
+// attachStatements returns what turns the finished indexes of a table into its
+// constraints, and the marks that refer to indexes.
+func (b *builder) attachStatements(r pg.Relation) []tasks.Statement {
+	var statements []tasks.Statement
+	add := func(sql string) { statements = append(statements, tasks.Statement{Label: sql, SQL: sql}) }
+	table := nameOf(r).String()
+	for _, x := range b.indexes[r.OID] {
+		switch {
+		case builtByConstraint(x):
+			sql := fmt.Sprintf("ALTER TABLE ONLY %s ADD CONSTRAINT %s %s", table, tasks.QuoteIdent(x.Constraint.Name), x.Constraint.Definition)
+			statements = append(statements, tasks.Statement{Label: sql, SQL: inTablespace(x, sql)})
+			statements = append(statements, statTargets(r, x)...)
+		case x.Constraint != nil:
+			add(fmt.Sprintf("ALTER TABLE ONLY %s ADD CONSTRAINT %s %s USING INDEX %s%s", table,
+				tasks.QuoteIdent(x.Constraint.Name), constraintWord(x.Constraint), tasks.QuoteIdent(x.Name), deferrable(x.Constraint)))
+		}
+	}
+	for _, x := range b.indexes[r.OID] {
+		if x.Clustered {
+			add(fmt.Sprintf("ALTER TABLE ONLY %s CLUSTER ON %s", table, tasks.QuoteIdent(x.Name)))
+		}
+		if x.ReplicaIdentity {
+			add(fmt.Sprintf("ALTER TABLE ONLY %s REPLICA IDENTITY USING INDEX %s", table, tasks.QuoteIdent(x.Name)))
+		}
+		for _, e := range x.Extensions {
+			add(fmt.Sprintf("ALTER INDEX %s DEPENDS ON EXTENSION %s", indexName(r, x), tasks.QuoteIdent(e)))
+		}
+	}
+	return statements
+}
+
+func constraintWord(k *pg.Constraint) string {
+	if k.Type == "p" {
+		return "PRIMARY KEY"
+	}
+	return "UNIQUE"
+}
+
+func deferrable(k *pg.Constraint) string {
+	switch {
+	case k.Deferred:
+		return " DEFERRABLE INITIALLY DEFERRED"
+	case k.Deferrable:
+		return " DEFERRABLE"
+	}
+	return ""
+}
+
+// indexName returns the quoted name of an index: it is in its table's schema.
+func indexName(r pg.Relation, x pg.Index) tasks.Name {
+	return tasks.Name{Schema: r.Schema, Name: x.Name}
+}
+
+// partitioned adds, for every partitioned table, the task that makes its
+// indexes and attaches those of its partitions, and its ANALYZE.
+func (b *builder) partitioned() error {
+	leaves := map[uint32][]uint32{} // direct partitions
+	for _, r := range b.in.Catalog.Tables {
+		if r.Parent != 0 {
+			leaves[r.Parent] = append(leaves[r.Parent], r.OID)
+		}
+	}
+	for _, r := range b.deepestFirst() {
+		if !b.has(r.OID) {
+			continue
+		}
+		needs := b.groupsOf(leaves[r.OID], b.attached)
+		if err := b.attachPartitioned(r, needs); err != nil {
+			return err
+		}
+	}
+	return b.analyzePartitioned(leaves)
+}
+
+// deepestFirst returns the partitioned tables, each after its partitions.
+func (b *builder) deepestFirst() []pg.Relation {
+	depth := func(r pg.Relation) (n int) {
+		for p := b.relation[r.Parent]; p != nil; p = b.relation[p.Parent] {
+			n++
+		}
+		return n
+	}
+	var tables []pg.Relation
+	for _, r := range b.in.Catalog.Tables {
+		if r.Kind == "p" {
+			tables = append(tables, r)
+		}
+	}
+	slices.SortStableFunc(tables, func(x, y pg.Relation) int { return depth(y) - depth(x) })
+	return tables
+}
+
+func (b *builder) attachPartitioned(r pg.Relation, needs []tasks.Group) error {
+	var statements []tasks.Statement
+	add := func(x pg.Index, sql string) {
+		statements = append(statements, tasks.Statement{Label: sql, SQL: inTablespace(x, sql)})
+	}
+	for _, x := range b.indexes[r.OID] {
+		if x.Constraint != nil {
+			add(x, fmt.Sprintf("ALTER TABLE ONLY %s ADD CONSTRAINT %s %s", nameOf(r), tasks.QuoteIdent(x.Constraint.Name), x.Constraint.Definition))
+		} else {
+			if x.Definition == "" {
+				return fmt.Errorf("index %s of %s was dropped since the snapshot was taken", x.Name, nameOf(r))
+			}
+			add(x, x.Definition) // pg_get_indexdef says ON ONLY for a partitioned table
+		}
+		statements = append(statements, statTargets(r, x)...)
+	}
+	for _, x := range b.indexes[r.OID] {
+		for _, child := range b.children[x.OID] {
+			leaf := *b.relation[child.Table]
+			sql := fmt.Sprintf("ALTER INDEX %s ATTACH PARTITION %s", indexName(r, x), indexName(leaf, child))
+			statements = append(statements, tasks.Statement{Label: sql, SQL: sql})
+		}
+		if x.ReplicaIdentity {
+			sql := fmt.Sprintf("ALTER TABLE ONLY %s REPLICA IDENTITY USING INDEX %s", nameOf(r), tasks.QuoteIdent(x.Name))
+			statements = append(statements, tasks.Statement{Label: sql, SQL: sql})
+		}
+	}
+	t := tasks.Task{
+		Kind: tasks.KindAttach, ID: tasks.NewID(tasks.KindAttach, r.Schema, r.Name, "all"),
+		Group: tasks.Group(fmt.Sprintf("attach:%d", r.OID)), Wave: tasks.WaveData, Needs: append(needs, tasks.WaveSchema),
+	}
+	b.attached[r.OID], b.analyzed[r.OID] = t.Group, t.Group
+	return b.add(t, tasks.Statements{On: on(r), Statements: statements})
+}
+
+// analyzePartitioned adds the ANALYZE of partitioned tables: automatic ANALYZE
+// never visits them. Until 17 that of the root does the whole tree.
+func (b *builder) analyzePartitioned(leaves map[uint32][]uint32) error {
+	for _, r := range b.in.Catalog.Tables {
+		if r.Kind != "p" || !b.has(r.OID) || !b.analyzesItself(r) {
+			continue
+		}
+		if err := b.analyze(r, []tasks.Group{b.attached[r.OID]}); err != nil {
+			return err
+		}
+		if b.in.TargetMajor < 18 {
+			b.inherit(r.OID, leaves, b.analyzed[r.OID])
+		}
+	}
+	return nil
+}
+
+// inherit makes everything below the partitioned table wait for its ANALYZE.
+func (b *builder) inherit(table uint32, leaves map[uint32][]uint32, g tasks.Group) {
+	for _, leaf := range leaves[table] {
+		b.analyzed[leaf] = g
+		b.inherit(leaf, leaves, g)
+	}
+}
+
+// groupsOf returns the distinct groups of the tables, in a stable order.
+func (b *builder) groupsOf(tables []uint32, of map[uint32]tasks.Group) []tasks.Group {
+	var groups []tasks.Group
+	for _, t := range tables {
+		if g := of[t]; g != "" && !slices.Contains(groups, g) {
+			groups = append(groups, g)
+		}
+	}
+	return groups
+}
+
+// foreignKeys adds every foreign key: first without looking at the rows, then
+// the validation, in separate transactions, so that the lock on the referenced
+// table is short. Before 18 a foreign key of or to a partitioned table cannot
+// be added NOT VALID.
+func (b *builder) foreignKeys() error {
+	for _, f := range b.in.Catalog.ForeignKeys {
+		table, references := b.relation[f.Table], b.relation[f.References]
+		if table == nil || references == nil || !b.in.Selection.fkeys[f.OID] {
+			b.skip("foreign key "+f.Name, "pg_dump leaves it out")
+			continue
+		}
+		if f.Definition == "" {
+			return fmt.Errorf("foreign key %s of %s was dropped since the snapshot was taken", f.Name, nameOf(*table))
+		}
+		if err := b.foreignKey(f, *table, *references); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *builder) foreignKey(f pg.ForeignKey, table, references pg.Relation) error {
+	partitioned := table.Kind == "p" || references.Kind == "p"
+	apart := f.Validated && f.Enforced && (!partitioned || b.in.TargetMajor >= 18)
+	only, suffix := "ONLY ", ""
+	if table.Kind == "p" {
+		only = ""
+	}
+	if apart && !strings.HasSuffix(f.Definition, " NOT VALID") {
+		suffix = " NOT VALID"
+	}
+	add := tasks.Task{
+		Kind: tasks.KindFKeyAdd, ID: tasks.NewID(tasks.KindFKeyAdd, table.Schema, table.Name, f.Name, "add"),
+		Group: tasks.Group(fmt.Sprintf("fkey:%d", f.OID)), Wave: tasks.WaveData, Weight: table.Bytes / 10,
+		Needs: b.groupsOf([]uint32{f.Table, f.References}, b.analyzed),
+	}
+	sql := fmt.Sprintf("ALTER TABLE %s%s ADD CONSTRAINT %s %s%s", only, nameOf(table), tasks.QuoteIdent(f.Name), f.Definition, suffix)
+	if err := b.add(add, tasks.Statements{On: on(table), Statements: []tasks.Statement{{Label: sql, SQL: sql}}}); err != nil {
+		return err
+	}
+	if !apart {
+		return nil
+	}
+	validate := tasks.Task{
+		Kind: tasks.KindFKeyValidate, ID: tasks.NewID(tasks.KindFKeyValidate, table.Schema, table.Name, f.Name, "validate"),
+		Wave: tasks.WaveData, Weight: table.Bytes / 10, Needs: []tasks.Group{add.Group},
+	}
+	sql = fmt.Sprintf("ALTER TABLE %s%s VALIDATE CONSTRAINT %s", only, nameOf(table), tasks.QuoteIdent(f.Name))
+	return b.add(validate, tasks.Statements{On: on(table), Statements: []tasks.Statement{{Label: sql, SQL: sql}}})
+}

@@ -1,0 +1,107 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// sequenceChunk is how many sequences one task copies.
+const sequenceChunk = 1000
+
+// late adds what runs when rows, indexes and constraints are there: sequences,
+// what is left of the archive, privileges, materialized views, and at the very
+// end what would have seen or refused our own statements.
+func (b *builder) late() error {
+	if err := b.sequences(); err != nil {
+		return err
+	}
+	s := b.in.Selection
+	after, err := b.lateChunks("post-data", s.Rest, []tasks.Group{tasks.WaveData})
+	if err != nil {
+		return err
+	}
+	after, err = b.lateChunks("privileges", s.Access, after)
+	if err != nil {
+		return err
+	}
+	refreshed, err := b.refreshes(after)
+	if err != nil {
+		return err
+	}
+	_, err = b.lateChunks("last", s.Last, slices.Concat(after, refreshed))
+	return err
+}
+
+// lateChunks adds the entries as a chain of tasks and returns what to wait for
+// in order to come after them.
+func (b *builder) lateChunks(name string, entries []pg.Entry, after []tasks.Group) ([]tasks.Group, error) {
+	for i, chunk := range b.chunks(entries) {
+		t := tasks.Task{
+			Kind: tasks.KindSchema, ID: tasks.NewID(tasks.KindSchema, name, fmt.Sprintf("c%04d", i+1)),
+			Group: tasks.Group(fmt.Sprintf("%s:%d", name, i+1)), Wave: tasks.WaveLate, Needs: after,
+		}
+		if err := b.add(t, tasks.Statements{Statements: chunk}); err != nil {
+			return nil, err
+		}
+		after = []tasks.Group{t.Group}
+	}
+	return after, nil
+}
+
+// refreshes adds the refresh of every populated materialized view, each after
+// those that it reads.
+func (b *builder) refreshes(after []tasks.Group) ([]tasks.Group, error) {
+	groups := map[int]tasks.Group{} // by dump ID
+	for _, e := range b.in.Selection.Refresh {
+		groups[e.DumpID] = tasks.Group(fmt.Sprintf("refresh:%d", e.DumpID))
+	}
+	var all []tasks.Group
+	for _, e := range b.in.Selection.Refresh {
+		needs := slices.Clone(after)
+		for _, d := range e.Deps {
+			if g := groups[d]; g != "" && d != e.DumpID && !slices.Contains(needs, g) {
+				needs = append(needs, g)
+			}
+		}
+		refresh := b.entrySQL[e.DumpID]
+		spec := tasks.Statements{Statements: []tasks.Statement{{Label: "REFRESH " + e.Desc + " " + e.Rest, SQL: refresh.SQL}}}
+		t := tasks.Task{
+			Kind: tasks.KindRefresh, ID: tasks.NewID(tasks.KindRefresh, "refresh", fmt.Sprintf("v%d", e.OID)),
+			Group: groups[e.DumpID], Wave: tasks.WaveLate, Needs: needs,
+		}
+		if err := b.add(t, spec); err != nil {
+			return nil, err
+		}
+		all = append(all, t.Group)
+	}
+	return all, nil
+}
+
+// sequences adds tasks that copy the values of all sequences. They come after
+// the last row: sequences are not transactional, and so they are never behind.
+func (b *builder) sequences() error {
+	var names []tasks.Name
+	for _, s := range b.in.Catalog.Sequences {
+		names = append(names, tasks.Name{Schema: s.Schema, Name: s.Name})
+	}
+	for _, c := range b.in.Catalog.ExtensionConfig {
+		if c.Kind == "S" {
+			names = append(names, tasks.Name{Schema: c.Schema, Name: c.Name})
+		}
+	}
+	n := 0
+	for chunk := range slices.Chunk(names, sequenceChunk) {
+		n++
+		err := b.add(tasks.Task{
+			Kind: tasks.KindSequences, ID: tasks.NewID(tasks.KindSequences, "sequences", fmt.Sprintf("s%04d", n)),
+			Wave: tasks.WaveLate, Needs: []tasks.Group{tasks.WaveData},
+		}, tasks.Sequences{Names: chunk})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

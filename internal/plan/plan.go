@@ -1,0 +1,183 @@
+// Package plan turns what is known of the source, its catalog and its schema
+// archive, into the immutable list of tasks of a run. It is pure: no I/O, no
+// clock, the same input gives the same plan. Which object is copied how, in
+// what order, and what waits for what is decided here and nowhere else:
+// select.go places every entry of the archive, tables.go every table, and
+// constraints.go, late.go and verify.go what follows from them.
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// Options are the settings that shape a plan.
+type Options struct {
+	SplitLargerThan int64 // bytes; a larger table is copied in parts
+	MaxParts        int
+	BundleMaxTable  int64 // bytes; a larger table does not travel in a bundle
+	BundleMaxBytes  int64 // bytes of one bundle
+	BundleMaxTables int
+	Verify          string // rows, digest or none
+}
+
+// Input is everything that a plan is made from.
+type Input struct {
+	Options     Options
+	Catalog     pg.Catalog
+	Selection   Selection
+	SQL         []pg.EntrySQL       // of Selection.Kept(), in that order
+	Bounds      map[uint32][]string // ascending key bounds of the tables that [KeySplits] named
+	TargetMajor int
+	SameText    bool // encoding and collation of both databases agree, so text hashes to the same partition
+}
+
+// Build makes the plan.
+func Build(in Input) (tasks.Plan, error) {
+	b := newBuilder(in)
+	steps := []func() error{b.schema, b.tables, b.partitioned, b.foreignKeys, b.extensionData, b.largeObjects, b.late, b.verify}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return tasks.Plan{}, err
+		}
+	}
+	// Largest first: the queue keeps the order of publishing, and a long task that starts last runs alone.
+	slices.SortStableFunc(b.plan.Tasks, func(x, y tasks.Task) int { return cmp.Compare(y.Weight, x.Weight) })
+	slices.SortStableFunc(b.plan.Tables, func(x, y tasks.PlannedTable) int { return cmp.Compare(y.Bytes, x.Bytes) })
+	return b.plan, b.check()
+}
+
+// builder is the plan in the making.
+type builder struct {
+	in       Input
+	plan     tasks.Plan
+	relation map[uint32]*pg.Relation
+	indexes  map[uint32][]pg.Index // by table, only those that the archive has
+	index    map[uint32]pg.Index
+	children map[uint32][]pg.Index // attached indexes, by partitioned index
+	attached map[uint32]tasks.Group
+	analyzed map[uint32]tasks.Group
+	verified []tasks.VerifyTable
+	entrySQL map[int]pg.EntrySQL // by dump ID
+}
+
+func newBuilder(in Input) *builder {
+	b := &builder{
+		in:       in,
+		relation: map[uint32]*pg.Relation{},
+		indexes:  map[uint32][]pg.Index{},
+		index:    map[uint32]pg.Index{},
+		children: map[uint32][]pg.Index{},
+		attached: map[uint32]tasks.Group{},
+		analyzed: map[uint32]tasks.Group{},
+		entrySQL: map[int]pg.EntrySQL{},
+	}
+	for i := range in.Catalog.Tables {
+		b.relation[in.Catalog.Tables[i].OID] = &in.Catalog.Tables[i]
+	}
+	for _, x := range in.Catalog.Indexes {
+		b.index[x.OID] = x
+		if !in.Selection.hasIndex(x) {
+			if b.has(x.Table) {
+				b.skip(fmt.Sprintf("index %s", x.Name), "pg_dump leaves it out")
+			}
+			continue
+		}
+		b.indexes[x.Table] = append(b.indexes[x.Table], x)
+		if x.Parent != 0 {
+			b.children[x.Parent] = append(b.children[x.Parent], x)
+		}
+	}
+	for _, e := range in.SQL {
+		b.entrySQL[e.Entry.DumpID] = e
+	}
+	for _, e := range in.Selection.ForeignTables {
+		b.skip("rows of foreign table "+e.Rest, "they stay on their own server")
+	}
+	return b
+}
+
+// has reports whether the archive holds the table.
+func (b *builder) has(table uint32) bool { return b.in.Selection.tables[table] }
+
+func (b *builder) skip(object, reason string) {
+	b.plan.Skipped = append(b.plan.Skipped, tasks.Skipped{Object: object, Reason: reason})
+}
+
+// add appends a task of the kind with its place in the plan.
+func (b *builder) add(t tasks.Task, spec any) error {
+	made, err := tasks.New(t.Kind, t.ID, spec)
+	if err != nil {
+		return err
+	}
+	t.Spec = made.Spec
+	b.plan.Tasks = append(b.plan.Tasks, t)
+	return nil
+}
+
+// schema adds the chunks of pre-data, each waiting for the one before.
+func (b *builder) schema() error {
+	var after []tasks.Group
+	entries := slices.Concat(b.in.Selection.Pre, b.in.Selection.Statistics)
+	for i, chunk := range b.chunks(entries) {
+		t := tasks.Task{
+			Kind: tasks.KindSchema, ID: tasks.NewID(tasks.KindSchema, "pre-data", fmt.Sprintf("c%04d", i+1)),
+			Group: tasks.Group(fmt.Sprintf("pre-data:%d", i+1)), Wave: tasks.WaveSchema, Needs: after,
+		}
+		if err := b.add(t, tasks.Statements{Statements: chunk}); err != nil {
+			return err
+		}
+		after = []tasks.Group{t.Group}
+	}
+	return nil
+}
+
+// schemaChunk is how many archive entries one transaction runs: enough to make
+// commits rare, few enough for the lock table of a server with default settings.
+const schemaChunk = 300
+
+// chunks turns entries into the statements of one task each.
+func (b *builder) chunks(entries []pg.Entry) [][]tasks.Statement {
+	var chunks [][]tasks.Statement
+	for part := range slices.Chunk(entries, schemaChunk) {
+		statements := make([]tasks.Statement, 0, len(part))
+		settings := ""
+		for _, e := range part {
+			sql := b.entrySQL[e.DumpID]
+			text := sql.SQL
+			if sql.Settings != settings {
+				settings = sql.Settings
+				text = settings + "\n" + text
+			}
+			statements = append(statements, tasks.Statement{Label: e.Desc + " " + e.Rest, SQL: text})
+		}
+		chunks = append(chunks, statements)
+	}
+	return chunks
+}
+
+// check refuses a plan that could never finish: every group that is needed
+// must exist, and no two tasks may share an ID.
+func (b *builder) check() error {
+	groups := map[tasks.Group]bool{tasks.WaveSchema: true, tasks.WaveData: true, tasks.WaveLate: true, tasks.WaveVerify: true}
+	ids := map[tasks.ID]bool{}
+	for _, t := range b.plan.Tasks {
+		groups[t.Group] = true
+		if ids[t.ID] {
+			return fmt.Errorf("plan has two tasks %s", t.ID)
+		}
+		ids[t.ID] = true
+	}
+	for _, t := range b.plan.Tasks {
+		for _, g := range t.Needs {
+			if !groups[g] {
+				return fmt.Errorf("plan: task %s needs %s, which nothing makes", t.ID, g)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,334 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// tables adds the copy of every table with rows of its own, and for those that
+// do not travel in a bundle what follows the copy.
+func (b *builder) tables() error {
+	var small []pg.Relation
+	for _, r := range b.in.Catalog.Tables {
+		switch {
+		case r.Kind != "r":
+		case !b.has(r.OID):
+			b.skip("table "+nameOf(r).String(), "pg_dump leaves it out")
+		case r.Bytes <= b.in.Options.BundleMaxTable && b.loadRoot(r) == nil:
+			small = append(small, r)
+		default:
+			if err := b.table(r); err != nil {
+				return err
+			}
+		}
+	}
+	return b.bundles(small)
+}
+
+// table adds the tasks of one table that has them to itself.
+func (b *builder) table(r pg.Relation) error {
+	root := b.loadRoot(r)
+	copied := tasks.Group(fmt.Sprintf("copy:%d", r.OID))
+	if root != nil {
+		// Rows may land in any of the root's leaves, so all of them wait for all copies.
+		copied = tasks.Group(fmt.Sprintf("copy:%d", root.OID))
+	}
+	parts := b.parts(r)
+	for i, p := range parts {
+		spec := tasks.Copy{Table: tableOf(r), Part: p, Freeze: len(parts) == 1 && root == nil}
+		item := "all"
+		if len(parts) > 1 {
+			spec.Parts = len(parts)
+			item = fmt.Sprintf("p%04d", i+1)
+		}
+		if root != nil {
+			into := nameOf(*root)
+			spec.Into = &into
+		}
+		err := b.add(tasks.Task{
+			Kind: tasks.KindCopy, ID: tasks.NewID(tasks.KindCopy, r.Schema, r.Name, item),
+			Group: copied, Wave: tasks.WaveData, Needs: []tasks.Group{tasks.WaveSchema}, Weight: r.Bytes / int64(len(parts)),
+		}, spec)
+		if err != nil {
+			return err
+		}
+	}
+	b.planned(r, len(parts), "")
+	if root == nil {
+		b.verifyLater(r, false)
+	}
+	return b.afterCopy(r, copied)
+}
+
+// afterCopy adds the indexes, the attach task and the ANALYZE of a table.
+func (b *builder) afterCopy(r pg.Relation, copied tasks.Group) error {
+	ready, err := b.indexTasks(r, copied)
+	if err != nil {
+		return err
+	}
+	b.attached[r.OID] = ready
+	b.analyzed[r.OID] = ready
+	switch {
+	case b.analyzedLate(r):
+		return b.analyzeLate(r)
+	case b.analyzesItself(r):
+		return b.analyze(r, []tasks.Group{ready})
+	}
+	return nil
+}
+
+// analyzedLate reports whether the statistics of the table must wait for all
+// others: they hold those of the tables that inherit from it, too.
+func (b *builder) analyzedLate(r pg.Relation) bool { return r.Kind == "r" && r.Inherited }
+
+func (b *builder) analyzeLate(r pg.Relation) error {
+	return b.add(tasks.Task{
+		Kind: tasks.KindAnalyze, ID: tasks.NewID(tasks.KindAnalyze, r.Schema, r.Name, "all"),
+		Wave: tasks.WaveLate, Needs: []tasks.Group{tasks.WaveData}, Weight: r.Bytes / 100,
+	}, tasks.Statements{On: on(r), Statements: []tasks.Statement{b.analyzeStatement(r)}})
+}
+
+// analyze adds the ANALYZE of a table.
+func (b *builder) analyze(r pg.Relation, needs []tasks.Group) error {
+	t := tasks.Task{
+		Kind: tasks.KindAnalyze, ID: tasks.NewID(tasks.KindAnalyze, r.Schema, r.Name, "all"),
+		Group: tasks.Group(fmt.Sprintf("analyze:%d", r.OID)), Wave: tasks.WaveData, Needs: needs, Weight: r.Bytes / 100,
+	}
+	b.analyzed[r.OID] = t.Group
+	return b.add(t, tasks.Statements{On: on(r), Statements: []tasks.Statement{b.analyzeStatement(r)}})
+}
+
+// analyzesItself reports whether the table needs an ANALYZE of its own: until
+// 17, ANALYZE of a partitioned table analyzes all of its partitions, too.
+func (b *builder) analyzesItself(r pg.Relation) bool {
+	return r.Parent == 0 || b.in.TargetMajor >= 18
+}
+
+func (b *builder) analyzeStatement(r pg.Relation) tasks.Statement {
+	only := ""
+	if r.Kind == "p" && b.in.TargetMajor >= 18 {
+		only = "ONLY "
+	}
+	sql := "ANALYZE " + only + nameOf(r).String()
+	return tasks.Statement{Label: sql, SQL: sql}
+}
+
+// bundles packs the small tables, largest first, into bundles.
+func (b *builder) bundles(small []pg.Relation) error {
+	slices.SortStableFunc(small, func(x, y pg.Relation) int { return cmp.Compare(y.Bytes, x.Bytes) })
+	var current []pg.Relation
+	var bytes int64
+	n := 0
+	flush := func() error {
+		if len(current) == 0 {
+			return nil
+		}
+		n++
+		err := b.bundle(fmt.Sprintf("b%04d", n), current, bytes)
+		current, bytes = nil, 0
+		return err
+	}
+	for _, r := range small {
+		if len(current) == b.in.Options.BundleMaxTables || bytes+r.Bytes > b.in.Options.BundleMaxBytes {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		current = append(current, r)
+		bytes += r.Bytes
+	}
+	return flush()
+}
+
+func (b *builder) bundle(name string, tables []pg.Relation, bytes int64) error {
+	t := tasks.Task{
+		Kind: tasks.KindBundle, ID: tasks.NewID(tasks.KindBundle, "bundle", name),
+		Group: tasks.Group("bundle:" + name), Wave: tasks.WaveData, Needs: []tasks.Group{tasks.WaveSchema}, Weight: bytes,
+	}
+	spec := tasks.Bundle{}
+	for _, r := range tables {
+		after, err := b.tableStatements(r)
+		if err != nil {
+			return err
+		}
+		switch {
+		case b.analyzedLate(r):
+			if err := b.analyzeLate(r); err != nil {
+				return err
+			}
+		case b.analyzesItself(r):
+			after = append(after, b.analyzeStatement(r))
+		}
+		spec.Tables = append(spec.Tables, tasks.Loaded{Copy: tasks.Copy{Table: tableOf(r), Freeze: true}, After: after})
+		b.attached[r.OID], b.analyzed[r.OID] = t.Group, t.Group
+		b.planned(r, 1, t.ID)
+		b.verifyLater(r, false)
+	}
+	return b.add(t, spec)
+}
+
+func (b *builder) planned(r pg.Relation, parts int, bundle tasks.ID) {
+	b.plan.Tables = append(b.plan.Tables, tasks.PlannedTable{
+		Name: nameOf(r), Bytes: r.Bytes, Rows: r.Rows, Parts: parts, Indexes: len(b.indexes[r.OID]), Bundle: bundle,
+	})
+}
+
+// loadRoot returns the partitioned table that the rows of a hash partition must
+// be loaded through, or nil: a hash that depends on oids, as that of an enum
+// does, puts the same row into another partition on the target.
+func (b *builder) loadRoot(r pg.Relation) *pg.Relation {
+	var root *pg.Relation
+	for parent := b.relation[r.Parent]; parent != nil; parent = b.relation[parent.Parent] {
+		if parent.HashKey == "local" || parent.HashKey == "text" && !b.in.SameText {
+			root = parent
+		}
+	}
+	return root
+}
+
+// splittable reports whether the table is large enough to be copied in parts,
+// and in how many.
+func splittable(o Options, r pg.Relation) (parts int, ok bool) {
+	if r.Bytes <= o.SplitLargerThan || o.SplitLargerThan <= 0 {
+		return 1, false
+	}
+	parts = int(min(int64(o.MaxParts), (r.Bytes+o.SplitLargerThan-1)/o.SplitLargerThan, max(r.Blocks, 1)))
+	return parts, parts > 1
+}
+
+// byBlocks reports whether ranges of ctid are read without a full scan.
+func byBlocks(version int, r pg.Relation) bool { return version >= 140000 && r.AccessMethod == "heap" }
+
+// KeySplit is a table whose parts need bounds of its key.
+type KeySplit struct {
+	Table    uint32
+	Name     tasks.Name
+	Key      string
+	Blocks   int64
+	NumParts int
+}
+
+// KeySplits returns the tables that are split by key, for which
+// [Input.Bounds] needs bounds.
+func KeySplits(o Options, cat pg.Catalog) []KeySplit {
+	var splits []KeySplit
+	for _, r := range cat.Tables {
+		if parts, ok := splittable(o, r); ok && r.Kind == "r" && !byBlocks(cat.Version, r) && r.SplitKey != "" {
+			splits = append(splits, KeySplit{r.OID, nameOf(r), r.SplitKey, r.Blocks, parts})
+		}
+	}
+	return splits
+}
+
+// parts returns the parts of a table; a single zero part is the whole table.
+func (b *builder) parts(r pg.Relation) []tasks.Part {
+	parts, ok := splittable(b.in.Options, r)
+	switch {
+	case !ok:
+		return []tasks.Part{{}}
+	case byBlocks(b.in.Catalog.Version, r):
+		bounds := make([]string, 0, parts-1)
+		for i := 1; i < parts; i++ {
+			bounds = append(bounds, strconv.FormatInt(r.Blocks*int64(i)/int64(parts), 10))
+		}
+		return tasks.Ranges("", bounds, false)
+	case len(b.in.Bounds[r.OID]) > 0:
+		return tasks.Ranges(r.SplitKey, b.in.Bounds[r.OID], !r.SplitNotNull)
+	}
+	return []tasks.Part{{}}
+}
+
+// extensionData adds one task for the rows of all configuration tables:
+// referenced tables first.
+func (b *builder) extensionData() error {
+	var spec tasks.Bundle
+	for _, c := range byReferences(b.in.Catalog.ExtensionConfig) {
+		if c.Kind != "r" {
+			continue // sequences are copied with the others
+		}
+		where := strings.TrimSpace(c.Condition)
+		if len(where) > 5 && strings.EqualFold(where[:5], "WHERE") {
+			where = strings.TrimSpace(where[5:])
+		}
+		table := tasks.Table{Name: tasks.Name{Schema: c.Schema, Name: c.Name}, OID: c.OID, Filenode: c.Filenode, Columns: c.Columns}
+		spec.Tables = append(spec.Tables, tasks.Loaded{Copy: tasks.Copy{Table: table, Where: where}})
+	}
+	if len(spec.Tables) == 0 {
+		return nil
+	}
+	return b.add(tasks.Task{
+		Kind: tasks.KindExtensionData, ID: tasks.NewID(tasks.KindExtensionData, "extension-data", "all"),
+		Wave: tasks.WaveData, Needs: []tasks.Group{tasks.WaveSchema},
+	}, spec)
+}
+
+// byReferences orders configuration tables so that each comes after those it
+// references; members of a cycle keep their order.
+func byReferences(tables []pg.ConfigTable) []pg.ConfigTable {
+	byOID := map[uint32]pg.ConfigTable{}
+	for _, t := range tables {
+		byOID[t.OID] = t
+	}
+	var ordered []pg.ConfigTable
+	seen := map[uint32]bool{}
+	var visit func(pg.ConfigTable)
+	visit = func(t pg.ConfigTable) {
+		if seen[t.OID] {
+			return
+		}
+		seen[t.OID] = true
+		for _, r := range t.References {
+			if ref, ok := byOID[r]; ok {
+				visit(ref)
+			}
+		}
+		ordered = append(ordered, t)
+	}
+	for _, t := range tables {
+		visit(t)
+	}
+	return ordered
+}
+
+// largeObjects adds one task for every thousand large objects.
+func (b *builder) largeObjects() error {
+	bounds := b.in.Catalog.LargeObjects
+	if len(bounds) == 0 {
+		return nil
+	}
+	last := bounds[len(bounds)-1]
+	if len(bounds) > 1 {
+		bounds = bounds[:len(bounds)-1]
+	}
+	for i, from := range bounds {
+		to := last
+		if i+1 < len(bounds) {
+			to = bounds[i+1] - 1
+		}
+		err := b.add(tasks.Task{
+			Kind: tasks.KindLargeObjects, ID: tasks.NewID(tasks.KindLargeObjects, "large-objects", fmt.Sprintf("o%d-%d", from, to)),
+			Wave: tasks.WaveData, Needs: []tasks.Group{tasks.WaveSchema},
+		}, tasks.LargeObjects{From: from, To: to})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func nameOf(r pg.Relation) tasks.Name { return tasks.Name{Schema: r.Schema, Name: r.Name} }
+
+func on(r pg.Relation) *tasks.Name {
+	n := nameOf(r)
+	return &n
+}
+
+func tableOf(r pg.Relation) tasks.Table {
+	return tasks.Table{Name: nameOf(r), OID: r.OID, Filenode: r.Filenode, Columns: r.Columns}
+}

@@ -1,0 +1,275 @@
+package queue_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/pgconvoy/pgconvoy/internal/natstest"
+	"github.com/pgconvoy/pgconvoy/internal/queue"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// refuse connects, which must fail, and returns the error and its advice.
+func refuse(t *testing.T, o queue.Options) (message, advice string) {
+	t.Helper()
+	c, err := queue.Connect(within(t, soon), o)
+	require.Error(t, err)
+	require.Nil(t, c)
+	return err.Error(), hint(t, err)
+}
+
+func TestConnectRefused(t *testing.T) {
+	t.Parallel()
+	// A port that was free a moment ago.
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := l.Addr().String()
+	require.NoError(t, l.Close())
+
+	message, advice := refuse(t, queue.Options{URL: "nats://me:secret@" + addr})
+	require.Contains(t, message, addr)
+	require.NotContains(t, message+advice, "secret")
+	require.Contains(t, advice, "nats-server")
+}
+
+func TestConnectGivesUpWithItsContext(t *testing.T) {
+	t.Parallel()
+	// It accepts in the kernel and never says a word.
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	_, err = queue.Connect(within(t, later), queue.Options{URL: l.Addr().String()})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Contains(t, hint(t, err), "did not answer")
+}
+
+func TestConnectWithPassword(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t, func(o *server.Options) { o.Username, o.Password = "me", "secret" })
+	_, advice := refuse(t, queue.Options{URL: s.URL()})
+	require.Contains(t, advice, "credentials")
+	message, advice := refuse(t, queue.Options{URL: s.URL(), User: "me", Password: "wrong-one"})
+	require.Contains(t, advice, "credentials")
+	require.NotContains(t, message, "wrong-one")
+	connect(t, queue.Options{URL: s.URL(), User: "me", Password: "secret"})
+	connect(t, queue.Options{InProcess: s.InProcess(), User: "me", Password: "secret"})
+}
+
+func TestConnectWithTokenAndInboxPrefix(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t, func(o *server.Options) { o.Authorization = "open sesame" })
+	_, advice := refuse(t, queue.Options{URL: s.URL(), Token: "no"})
+	require.Contains(t, advice, "credentials")
+	b := newBundle(t, queue.Options{URL: s.URL(), Token: "open sesame", InboxPrefix: "_INBOX_worker"})
+	_, err := b.conn.Create(t.Context(), run, caps(1))
+	require.NoError(t, err)
+}
+
+func TestConnectWithNKey(t *testing.T) {
+	t.Parallel()
+	pair, err := nkeys.CreateUser()
+	require.NoError(t, err)
+	public, err := pair.PublicKey()
+	require.NoError(t, err)
+	seed, err := pair.Seed()
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "user.nk")
+	require.NoError(t, os.WriteFile(file, seed, 0o600))
+	s := natstest.Start(t, func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} })
+	connect(t, queue.Options{URL: s.URL(), NKey: file})
+
+	require.NoError(t, os.WriteFile(file, []byte("nonsense"), 0o600))
+	_, advice := refuse(t, queue.Options{URL: s.URL(), NKey: file})
+	require.Contains(t, advice, "seed")
+}
+
+func TestConnectWithTLS(t *testing.T) {
+	t.Parallel()
+	cert, key, pair := certificate(t)
+	s := natstest.Start(t, func(o *server.Options) {
+		pool := x509.NewCertPool()
+		leaf, err := x509.ParseCertificate(pair.Certificate[0])
+		require.NoError(t, err)
+		pool.AddCert(leaf)
+		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
+		o.TLSTimeout = 5
+	})
+	connect(t, queue.Options{URL: s.URL(), CA: cert, Cert: cert, Key: key})
+	_, advice := refuse(t, queue.Options{URL: s.URL()})
+	require.Contains(t, advice, "TLS")
+	_, advice = refuse(t, queue.Options{URL: s.URL(), CA: cert})
+	require.Contains(t, advice, "TLS")
+	_, advice = refuse(t, queue.Options{URL: natstest.Start(t).URL(), CA: cert})
+	require.Contains(t, advice, "TLS")
+}
+
+// certificate makes a self-signed one for both sides.
+func certificate(t *testing.T) (certFile, keyFile string, pair tls.Certificate) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "natstest"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	require.NoError(t, err)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(t, err)
+	certFile, keyFile = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	require.NoError(t, os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	require.NoError(t, os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600))
+	pair, err = tls.LoadX509KeyPair(certFile, keyFile)
+	require.NoError(t, err)
+	return certFile, keyFile, pair
+}
+
+func TestConnectWithoutJetStream(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t, func(o *server.Options) { o.JetStream = false })
+	for name, o := range map[string]queue.Options{"tcp": {URL: s.URL()}, "in-process": {InProcess: s.InProcess()}} {
+		_, advice := refuse(t, o)
+		require.Contains(t, advice, "JetStream is not enabled", name)
+	}
+}
+
+func TestAccountWithoutJetStream(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t, func(o *server.Options) {
+		poor, rich := server.NewAccount("POOR"), server.NewAccount("RICH")
+		o.Accounts = []*server.Account{poor, rich}
+		o.Users = []*server.User{{Username: "poor", Password: "p", Account: poor}, {Username: "rich", Password: "r", Account: rich}}
+	})
+	c := connect(t, queue.Options{URL: s.URL(), User: "poor", Password: "p"})
+	_, err := c.Create(t.Context(), run, caps(1))
+	require.Contains(t, hint(t, err), "account")
+	_, err = c.Open(within(t, soon), run.Name)
+	require.Contains(t, hint(t, err), "account")
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	t.Parallel()
+	for name, o := range map[string]queue.Options{
+		"scheme":    {URL: "http://127.0.0.1:4222"},
+		"no host":   {URL: "nats://"},
+		"bad URL":   {URL: "nats://me:sec%ret@127.0.0.1:4222"},
+		"second":    {URL: "nats://127.0.0.1:4222, http://x"},
+		"cert":      {Cert: "/etc/hostname"},
+		"creds":     {Creds: "/does/not/exist"},
+		"ca":        {CA: "/does/not/exist"},
+		"nkey seed": {NKey: "/does/not/exist"},
+	} {
+		message, advice := refuse(t, o)
+		require.NotEmpty(t, advice, name)
+		require.NotContains(t, message, "sec%ret", name)
+	}
+}
+
+func TestServerCannotHoldTheStream(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t, func(o *server.Options) { o.JetStreamMaxStore = 1 << 20 })
+	_, err := connect(t, queue.Options{URL: s.URL()}).Create(t.Context(), run, caps(1))
+	require.Contains(t, hint(t, err), "storage")
+}
+
+// Not parallel: it looks at all goroutines. The server has its own process.
+func TestCloseLeavesNothingBehind(t *testing.T) {
+	s := natstest.StartProcess(t)
+	before := goleak.IgnoreCurrent()
+	var told bytes.Buffer
+	c, err := queue.Connect(t.Context(), queue.Options{URL: s.URL(), Log: slog.New(slog.NewTextHandler(&told, nil))})
+	require.NoError(t, err)
+	q, err := c.Create(t.Context(), run, caps(10))
+	require.NoError(t, err)
+	require.NoError(t, q.Publish(t.Context(), copies(10)))
+	events, _, err := q.Events(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, fetch(t, q).Ack(t.Context()))
+	waiting := make(chan error, 1)
+	go func() {
+		_, err := q.Fetch(t.Context(), tasks.StageIndex, time.Minute)
+		waiting <- err
+	}()
+	require.NoError(t, c.Close())
+	require.NoError(t, c.Close(), "a second time")
+	require.ErrorIs(t, <-waiting, queue.ErrClosed)
+	for range events {
+		t.Error("an event came")
+	}
+	goleak.VerifyNone(t, before)
+	require.Empty(t, told.String(), "closing is no news")
+}
+
+func TestCloseWhileTheServerIsAway(t *testing.T) {
+	t.Parallel()
+	s := natstest.StartProcess(t)
+	c, err := queue.Connect(t.Context(), queue.Options{URL: s.URL()})
+	require.NoError(t, err)
+	q, err := c.Create(t.Context(), run, caps(1))
+	require.NoError(t, err)
+	s.Kill()
+	require.Eventually(t, func() bool {
+		_, err := q.Fetch(t.Context(), tasks.StageCopy, time.Millisecond)
+		return err != nil
+	}, soon, time.Millisecond)
+	require.NoError(t, c.Close())
+	_, err = c.Open(t.Context(), run.Name)
+	require.Error(t, err)
+	_, err = q.Outstanding(t.Context())
+	require.ErrorIs(t, err, queue.ErrClosed, fmt.Sprint(err))
+}
+
+// The permissions that the documentation asks for a worker.
+func TestWorkerWithFewPermissions(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t, func(o *server.Options) {
+		o.Users = []*server.User{
+			{Username: "planner", Password: "p"},
+			{Username: "worker", Password: "w", Permissions: &server.Permissions{
+				Publish: &server.SubjectPermission{Allow: []string{
+					"pgconvoy.*.task.>", "pgconvoy.*.event.>", "$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.INFO.*.*",
+					"$JS.API.CONSUMER.MSG.NEXT.*.*", "$JS.ACK.>",
+				}},
+				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_worker.>"}},
+			}},
+		}
+	})
+	planner := connect(t, queue.Options{URL: s.URL(), User: "planner", Password: "p"})
+	q, err := planner.Create(t.Context(), run, caps(1))
+	require.NoError(t, err)
+	events, stop, err := q.Events(t.Context())
+	require.NoError(t, err)
+	defer stop()
+
+	worker := connect(t, queue.Options{URL: s.URL(), User: "worker", Password: "w", InboxPrefix: "_INBOX_worker"})
+	wq, err := worker.Open(t.Context(), run.Name)
+	require.NoError(t, err)
+	require.NoError(t, wq.Publish(t.Context(), copies(1)))
+	d := fetch(t, wq)
+	require.NoError(t, d.Heartbeat(t.Context()))
+	require.NoError(t, wq.Notify(tasks.Event{Task: "copy.public.t0001.all", Kind: tasks.KindCopy, State: tasks.Done}))
+	require.NoError(t, d.Ack(t.Context()))
+	require.Equal(t, tasks.Done, (<-events).State)
+	require.Zero(t, outstanding(t, wq))
+}

@@ -1,0 +1,129 @@
+package queue
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// What exists on the server. <run> is the name of the run, <id> the ID of a
+// task, <stage> one of [tasks.Stages].
+//
+//	stream    PGCONVOY-<run>             work queue, one message per subject
+//	consumer  <stage>                    durable, filter pgconvoy.<run>.task.<stage>.>
+//	subject   pgconvoy.<run>.task.<id>   a task, as an envelope in JSON
+//	subject   pgconvoy.<run>.event.task  an announcement, not stored
+const (
+	StreamPrefix  = "PGCONVOY-"
+	SubjectPrefix = "pgconvoy."
+
+	// Headers of a task, so that tools can tell messages apart without
+	// decoding them. Workers trust the envelope alone.
+	HeaderVersion = "Pgconvoy-V"
+	HeaderKind    = "Pgconvoy-Kind"
+
+	// Metadata of the stream.
+	MetaRunUID  = "pgconvoy.run_uid"
+	MetaVersion = "pgconvoy.version"
+	MetaSource  = "pgconvoy.source"
+	MetaTarget  = "pgconvoy.target"
+)
+
+// Limits.
+const (
+	// DefaultAckWait is how long a task stays leased without a heartbeat. It
+	// outlasts the election of a new leader in a cluster, which takes about
+	// five seconds.
+	DefaultAckWait = 60 * time.Second
+
+	// DefaultMaxBytes bounds the stream. It is far above any plan, because a
+	// full stream refuses the tasks that a finished task makes ready.
+	DefaultMaxBytes = 1 << 30
+
+	// MaxTaskBytes bounds one message. An envelope has some hundred bytes.
+	MaxTaskBytes = 256 << 10
+
+	// MaxSubjectBytes bounds a subject. Four identifiers of 63 bytes, each
+	// byte written as three, stay well below; near 4 KiB a server closes the
+	// connection.
+	MaxSubjectBytes = 2048
+
+	publishWindow   = 1000 // messages on the way in one Publish
+	maxWaiting      = 8192 // slots that may wait on one stage; cannot be changed later
+	duplicateWindow = 10 * time.Minute
+	eventBuffer     = 256 // announcements that wait for a slow reader
+
+	reconnectWait    = 500 * time.Millisecond
+	pingInterval     = 20 * time.Second
+	maxPingsOut      = 2
+	connectTimeout   = 5 * time.Second
+	drainTimeout     = 10 * time.Second
+	apiTimeout       = 10 * time.Second
+	probeTimeout     = 2 * time.Second
+	publishTimeout   = 30 * time.Second
+	heartbeatTimeout = time.Second
+	ackTimeout       = 5 * time.Second
+
+	pullHeartbeat   = 5 * time.Second  // the server's sign of life in a long pull
+	pullGrace       = 2 * time.Second  // after which an unanswered pull is given up
+	unsupportedWait = 30 * time.Second // until another worker may take what this build does not know
+	openPollMin     = 100 * time.Millisecond
+	openPollMax     = 2 * time.Second
+)
+
+// The oldest server that has everything used here.
+const (
+	minServerMajor = 2
+	minServerMinor = 11
+)
+
+// StreamName returns the name of the stream of a run.
+func StreamName(run string) string { return StreamPrefix + run }
+
+// Subject returns the subject of a task of a run.
+func Subject(run string, id tasks.ID) string { return taskPrefix(run) + string(id) }
+
+func taskPrefix(run string) string  { return SubjectPrefix + run + ".task." }
+func eventPrefix(run string) string { return SubjectPrefix + run + ".event." }
+
+func stageFilter(run string, s tasks.Stage) string { return taskPrefix(run) + string(s) + ".>" }
+
+// checkRun reports whether a run's name can be part of a stream's name and of
+// a subject: 1 to 32 of a-z, 0-9 and -.
+func checkRun(name string) error {
+	if len(name) >= 1 && len(name) <= 32 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" {
+		return nil
+	}
+	return tasks.WithHint(fmt.Errorf("run name %q is not valid", name), "use 1 to 32 of the characters a-z, 0-9 and -")
+}
+
+// checkID reports whether an ID can be the tail of a subject and is dispatched
+// by one of the consumers: a stage, and at least one more token.
+func checkID(id tasks.ID) error {
+	first, rest, _ := strings.Cut(string(id), ".")
+	if !tasks.Stage(first).Valid() {
+		return fmt.Errorf("task id %q does not begin with a stage", clip(string(id)))
+	}
+	for token := range strings.SplitSeq(rest, ".") {
+		if token == "" || strings.ContainsFunc(token, func(r rune) bool { return !isTokenRune(r) }) {
+			return fmt.Errorf("task id %q is not made of subject tokens", clip(string(id)))
+		}
+	}
+	return nil
+}
+
+// isTokenRune reports whether [tasks.Token] may write the character.
+func isTokenRune(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-' || r == '='
+}
+
+// clip shortens text of unknown origin for an error message.
+func clip(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
+}

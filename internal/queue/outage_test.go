@@ -1,0 +1,115 @@
+package queue_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pgconvoy/pgconvoy/internal/embedded"
+	"github.com/pgconvoy/pgconvoy/internal/natstest"
+	"github.com/pgconvoy/pgconvoy/internal/queue"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// fetchThrough fetches as a worker does: it tries again after trouble that is
+// expected to pass.
+func fetchThrough(t *testing.T, q *queue.Queue) *queue.Delivery {
+	t.Helper()
+	ctx := within(t, soon)
+	for {
+		d, err := q.Fetch(ctx, tasks.StageCopy, time.Second)
+		if d != nil {
+			return d
+		}
+		if err != nil {
+			var transient *queue.TransientError
+			require.ErrorAs(t, err, &transient)
+		}
+	}
+}
+
+func TestRestartOfAServerWithFiles(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	b := newBundle(t, queue.Options{URL: s.URL()})
+	q := b.create(t, 10)
+	list := copies(3)
+	require.NoError(t, q.Publish(t.Context(), list))
+	held := fetch(t, q)
+
+	failed := make(chan error, 1)
+	go func() {
+		_, err := q.Fetch(t.Context(), tasks.StageIndex, time.Minute)
+		failed <- err
+	}()
+	s.Pause()
+	var transient *queue.TransientError
+	require.ErrorAs(t, <-failed, &transient, "a waiting fetch learns of it at once")
+	require.ErrorAs(t, held.Heartbeat(t.Context()), &transient)
+	require.Error(t, q.Publish(t.Context(), list))
+	s.Restart()
+
+	require.Equal(t, list[1].Task, taskOf(t, fetchThrough(t, q)))
+	require.NoError(t, held.Heartbeat(t.Context()), "the lease outlives the restart")
+	require.NoError(t, held.Ack(t.Context()))
+	require.NoError(t, q.Publish(t.Context(), list))
+	require.Equal(t, 3, outstanding(t, q), "the acked one is queued again, the others are not doubled")
+	require.Equal(t, list[2].Task, taskOf(t, fetchThrough(t, q)))
+}
+
+func TestKillOfAServerWithFiles(t *testing.T) {
+	t.Parallel()
+	s := natstest.StartProcess(t)
+	b := newBundle(t, queue.Options{URL: s.URL()})
+	q := b.create(t, 10)
+	list := copies(200)
+	require.NoError(t, q.Publish(t.Context(), list))
+	s.Kill()
+	s.Start()
+	for range list {
+		require.NoError(t, fetchThrough(t, q).Ack(t.Context()))
+	}
+	require.Zero(t, outstanding(t, q))
+}
+
+func TestRestartOfAServerWithMemoryIsGone(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	b := newBundle(t, queue.Options{URL: s.URL(), Memory: true})
+	q := b.create(t, 10)
+	s.Restart()
+	ctx := within(t, soon)
+	for {
+		_, err := q.Fetch(ctx, tasks.StageCopy, time.Second)
+		var transient *queue.TransientError
+		if !errors.As(err, &transient) {
+			require.ErrorIs(t, err, queue.ErrGone)
+			break
+		}
+	}
+	b.create(t, 10)
+	require.NoError(t, q.Publish(t.Context(), copies(1)), "the run's queue works again once it is made anew")
+	require.NotNil(t, fetch(t, q))
+}
+
+func TestTheSameOverBothWaysIntoOneServer(t *testing.T) {
+	t.Parallel()
+	s, err := embedded.Start(t.Context(), embedded.Options{Listen: "127.0.0.1:0"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Stop()) })
+	user, password := s.Credentials()
+	_, advice := refuse(t, queue.Options{URL: s.URL()})
+	require.Contains(t, advice, "credentials")
+
+	planner := newBundle(t, queue.Options{InProcess: s.InProcess(), User: user, Password: password, Memory: true, AckWait: embedded.AckWait})
+	worker := newBundle(t, queue.Options{URL: s.URL(), User: user, Password: password})
+	q := planner.create(t, 10)
+	wq, err := worker.conn.Open(t.Context(), run.Name)
+	require.NoError(t, err)
+	require.Equal(t, embedded.AckWait, wq.AckWait())
+	require.NoError(t, q.Publish(t.Context(), copies(1)))
+	require.NoError(t, fetch(t, wq).Ack(t.Context()))
+	require.Zero(t, outstanding(t, q))
+}

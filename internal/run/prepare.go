@@ -1,0 +1,266 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pgconvoy/pgconvoy/internal/check"
+	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/plan"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// Prepared is a run that is planned and has changed nothing yet. Its source
+// connection holds the snapshot.
+type Prepared struct {
+	Options
+	Plan tasks.Plan
+
+	source, target *pg.Conn
+	fingerprint    tasks.Fingerprint
+	snapshot       pg.Snapshot
+	tools          pg.Tools
+	dir            string // of temporary files
+	archive        string // file
+}
+
+// errChanged says that the source's definitions changed while they were read.
+var errChanged = errors.New("definitions on the source changed while they were read")
+
+// planTries is how often a plan is made anew when definitions change meanwhile.
+const planTries = 3
+
+// Prepare checks both databases and makes the plan. It changes nothing.
+func Prepare(ctx context.Context, o Options) (_ *Prepared, err error) {
+	p, err := Check(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	if p.dir, err = os.MkdirTemp("", "pgconvoy-"); err != nil {
+		return nil, fmt.Errorf("make a folder for temporary files: %w", err)
+	}
+	for try := 1; ; try++ {
+		err = p.plan(ctx)
+		if !errors.Is(err, errChanged) || try == planTries {
+			return p, err
+		}
+		o.Log.Warn("plan is made anew", "err", err, "attempt", try)
+		if _, err := p.source.Exec(ctx, "ROLLBACK"); err != nil {
+			return nil, fmt.Errorf("end the snapshot: %w", err)
+		}
+	}
+}
+
+// Check connects to both databases and runs the preflight. Its error, if a
+// check fails, is a [*check.FailedError] with every finding; warnings are
+// logged. The caller closes what it returns.
+func Check(ctx context.Context, o Options) (_ *Prepared, err error) {
+	p := &Prepared{Options: o}
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	var findings check.Findings
+	connect := func(side pg.Side, uri config.Secret) *pg.Conn {
+		c, err := pg.Connect(ctx, pg.Options{Side: side, URI: string(uri), Name: "pgconvoy planner"})
+		if err != nil {
+			findings = append(findings, check.ConnectFinding(side, err))
+			return nil
+		}
+		return c
+	}
+	p.source = connect(pg.Source, o.Config.Source.URI)
+	p.target = connect(pg.Target, o.Config.Target.URI)
+	if len(findings) > 0 {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, findings.Err()
+	}
+	var toolsErr error
+	p.tools, toolsErr = pg.FindTools(ctx, o.Config.PGBindir, p.source.Major())
+	findings, err = check.Run(ctx, check.Input{
+		Source: p.source, Target: p.target, Connections: connections(o.Config), Tools: p.tools, ToolsErr: toolsErr,
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range findings.Warnings() {
+		o.Log.Warn(f.What, "check", f.Check, "hint", f.Hint)
+	}
+	if err := findings.Err(); err != nil {
+		return nil, err
+	}
+	return p, p.fingerprints(ctx)
+}
+
+// connections returns how many sessions the run opens at most: a task has one
+// on the target, those that read rows or values have one on the source, and
+// the planner has one on each side, beside pg_dump or the one that records a
+// failure.
+func connections(c config.Config) check.Connections {
+	return check.Connections{
+		Source: c.Caps.Copy + c.Caps.Blob + c.Caps.Misc + 2,
+		Target: c.Caps.Total() + 2,
+	}
+}
+
+func (p *Prepared) fingerprints(ctx context.Context) (err error) {
+	if p.fingerprint.Source, err = pg.Fingerprint(ctx, p.source); err != nil {
+		return err
+	}
+	p.fingerprint.Target, err = pg.Fingerprint(ctx, p.target)
+	return err
+}
+
+// Close ends the snapshot and both connections and removes temporary files.
+func (p *Prepared) Close() {
+	for _, c := range []*pg.Conn{p.source, p.target} {
+		if c != nil && !c.IsClosed() {
+			c.Discard()
+		}
+	}
+	if p.dir != "" {
+		if err := os.RemoveAll(p.dir); err != nil {
+			p.Log.Warn("temporary files could not be removed", "err", err)
+		}
+	}
+}
+
+// liveTarget returns the planner's connection to the target, a new one if an
+// interrupted statement has closed it.
+func (p *Prepared) liveTarget(ctx context.Context) (*pg.Conn, error) {
+	if !p.target.IsClosed() && p.target.Ping(ctx) == nil {
+		return p.target, nil
+	}
+	p.target.Discard()
+	c, err := pg.Connect(ctx, pg.Options{Side: pg.Target, URI: string(p.Config.Target.URI), Name: "pgconvoy planner"})
+	if err != nil {
+		return nil, err
+	}
+	p.target = c
+	return c, nil
+}
+
+// plan takes a snapshot, locks the tables, reads catalog and archive in it and
+// makes the plan.
+func (p *Prepared) plan(ctx context.Context) error {
+	without := []string{ledger.Schema}
+	var err error
+	if p.snapshot, err = pg.ExportSnapshot(ctx, p.source); err != nil {
+		return err
+	}
+	p.Log.Info("snapshot exported", "snapshot", p.snapshot.Text)
+	names, err := pg.TableNames(ctx, p.source, without)
+	if err != nil {
+		return err
+	}
+	if err := pg.LockTables(ctx, p.source, names, "60s"); err != nil {
+		if pg.IsCode(err, "42P01") {
+			return fmt.Errorf("%w: %w", errChanged, err)
+		}
+		return err
+	}
+	cat, err := pg.ReadCatalog(ctx, p.source, without)
+	if err != nil {
+		return err
+	}
+	if err := unchanged(cat); err != nil {
+		return err
+	}
+	p.archive = filepath.Join(p.dir, "schema.dump")
+	if err := p.tools.DumpSchema(ctx, string(p.Config.Source.URI), p.snapshot.Name, p.archive, without); err != nil {
+		return err
+	}
+	return p.build(ctx, cat)
+}
+
+// unchanged makes sure that what the snapshot shows is what the newest catalog
+// shows: definitions are read from the latter.
+func unchanged(cat pg.Catalog) error {
+	var changed []string
+	for _, r := range cat.Tables {
+		if r.Kind == "r" && r.SnapFilenode != 0 && r.Filenode != r.SnapFilenode {
+			changed = append(changed, r.Schema+"."+r.Name+" was rewritten or truncated")
+		}
+	}
+	for _, x := range cat.Indexes {
+		if x.Definition == "" || x.Constraint != nil && x.Constraint.Definition == "" {
+			changed = append(changed, "index "+x.Name+" was dropped")
+		}
+	}
+	for _, f := range cat.ForeignKeys {
+		if f.Definition == "" {
+			changed = append(changed, "foreign key "+f.Name+" was dropped")
+		}
+	}
+	if len(changed) > 0 {
+		return fmt.Errorf("%w: %s", errChanged, strings.Join(changed, ", "))
+	}
+	return nil
+}
+
+func (p *Prepared) build(ctx context.Context, cat pg.Catalog) error {
+	archive, err := p.tools.ReadArchive(ctx, p.archive)
+	if err != nil {
+		return err
+	}
+	selection, err := plan.Select(cat, archive.Entries)
+	if err != nil {
+		return err
+	}
+	sql, err := archive.SQL(ctx, selection.Kept())
+	if err != nil {
+		return err
+	}
+	options := planOptions(p.Config)
+	bounds := map[uint32][]string{}
+	for _, s := range plan.KeySplits(options, cat) {
+		bounds[s.Table], err = pg.KeyBounds(ctx, p.source, s.Name.String(), s.Key, s.Blocks, s.NumParts)
+		if err != nil {
+			return err
+		}
+	}
+	same, err := p.sameText(ctx)
+	if err != nil {
+		return err
+	}
+	p.Plan, err = plan.Build(plan.Input{
+		Options: options, Catalog: cat, Selection: selection, SQL: sql, Bounds: bounds,
+		TargetMajor: p.target.Major(), SameText: same,
+	})
+	return err
+}
+
+func planOptions(c config.Config) plan.Options {
+	return plan.Options{
+		SplitLargerThan: int64(c.Split.LargerThan), MaxParts: c.Split.MaxParts,
+		BundleMaxTable: int64(c.Bundle.MaxTable), BundleMaxBytes: int64(c.Bundle.MaxBytes), BundleMaxTables: c.Bundle.MaxTables,
+		Verify: string(c.Verify),
+	}
+}
+
+// sameText reports whether text hashes alike on both sides.
+func (p *Prepared) sameText(ctx context.Context) (bool, error) {
+	var text [2]string
+	for i, c := range []*pg.Conn{p.source, p.target} {
+		err := c.QueryRow(ctx, `SELECT pg_catalog.pg_encoding_to_char(encoding) || ' ' || datcollate || ' ' || datctype
+			FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()`).Scan(&text[i])
+		if err != nil {
+			return false, fmt.Errorf("read encoding of the %s: %w", c.Side(), err)
+		}
+	}
+	return text[0] == text[1], nil
+}

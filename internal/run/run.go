@@ -1,0 +1,226 @@
+// Package run orchestrates one run on the planner's side: prepare.go looks at
+// both databases and makes the plan, run.go writes it to the ledger, publishes
+// it and ends the run, supervise.go watches over it meanwhile, and each of the
+// other verbs that need a database has a file of its own.
+package run
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/embedded"
+	"github.com/pgconvoy/pgconvoy/internal/fleet"
+	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/queue"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// Options are the settings of a run.
+type Options struct {
+	Config  config.Config
+	Version string // of this build
+	Log     *slog.Logger
+}
+
+// Run copies the source into the target and returns what it did. If the run
+// began and did not complete, the report says what is missing and the error is
+// an [*IncompleteError]; the ledger then stays in the target.
+func Run(ctx context.Context, o Options) (report tasks.Report, err error) {
+	p, err := Prepare(ctx, o)
+	if err != nil {
+		return report, err
+	}
+	defer p.Close()
+	conn, stop, err := openQueue(ctx, o)
+	if err != nil {
+		return report, err
+	}
+	defer stop()
+
+	l, err := p.writeLedger(ctx)
+	if err != nil {
+		return report, err
+	}
+	r := &running{Options: o, prepared: p, ledger: l, conn: conn}
+	runErr := r.work(ctx)
+	// The report is read, and the run is ended, also when ctx is cancelled.
+	return r.end(context.WithoutCancel(ctx), runErr)
+}
+
+// openQueue connects to the queue, or starts an embedded one.
+func openQueue(ctx context.Context, o Options) (*queue.Conn, func(), error) {
+	qo := fleet.QueueOptions(o.Config, "planner", o.Log)
+	qo.Version = o.Version
+	stopServer := func() {}
+	if o.Config.Embedded() {
+		server, err := embedded.Start(ctx, embedded.Options{Listen: o.Config.NATS.Listen, Log: o.Log})
+		if err != nil {
+			return nil, nil, err
+		}
+		stopServer = func() {
+			if err := server.Stop(); err != nil {
+				o.Log.Warn("embedded queue did not stop cleanly", "err", err)
+			}
+		}
+		qo.InProcess, qo.Memory, qo.AckWait = server.InProcess(), true, embedded.AckWait
+		qo.User, qo.Password = server.Credentials()
+		if o.Config.NATS.Listen != "" {
+			o.Log.Info("embedded queue listens", "addr", server.URL(), "user", qo.User)
+		}
+	}
+	conn, err := queue.Connect(ctx, qo)
+	if err != nil {
+		stopServer()
+		return nil, nil, err
+	}
+	return conn, func() {
+		if err := conn.Close(); err != nil {
+			o.Log.Warn("connection to the queue did not close cleanly", "err", err)
+		}
+		stopServer()
+	}, nil
+}
+
+// writeLedger takes the target and writes the plan to it: the first thing that
+// a run changes.
+func (p *Prepared) writeLedger(ctx context.Context) (*ledger.Ledger, error) {
+	archive, err := os.Open(p.archive)
+	if err != nil {
+		return nil, fmt.Errorf("open archive: %w", err)
+	}
+	defer archive.Close()
+	uid, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("make the run's identifier: %w", err)
+	}
+	l, err := ledger.Create(ctx, p.target, ledger.New{
+		Run:     tasks.RunID{Name: p.Config.Run, UID: uid.String(), FP: p.fingerprint},
+		Version: p.Version, ConfigDigest: configDigest(p.Config), Snapshot: p.snapshot, Archive: archive,
+	}, p.Plan)
+	if err != nil {
+		return nil, err
+	}
+	p.Log.Info("plan written to the ledger", "run", p.Config.Run, "tasks", len(p.Plan.Tasks), "tables", len(p.Plan.Tables))
+	return l, nil
+}
+
+func configDigest(c config.Config) string {
+	h := sha256.New()
+	if err := c.Print(h); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)[:8])
+}
+
+// running is a run under way.
+type running struct {
+	Options
+	prepared *Prepared
+	ledger   *ledger.Ledger
+	conn     *queue.Conn
+	queue    *queue.Queue
+	released bool // the snapshot
+}
+
+// work publishes what is ready and watches over the run until nothing is left
+// that can be done. It returns nil if everything is done.
+func (r *running) work(ctx context.Context) error {
+	q, err := r.conn.Create(ctx, r.ledger.Run(), fleet.StageNumbers(r.Config.Caps))
+	if err != nil {
+		return err
+	}
+	r.queue = q
+	if err := r.reconcile(ctx); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	working, stop := context.WithCancelCause(ctx)
+	if r.Config.RunsWorkers() {
+		group.Go(func() error {
+			o := fleet.FromConfig(r.Config, r.Log)
+			o.Idle = 0 // the planner decides when nothing is left to do
+			err := fleet.Work(working, q, r.ledger, o)
+			if err != nil && working.Err() == nil {
+				return fmt.Errorf("workers of the planner: %w", err)
+			}
+			return nil
+		})
+	} else {
+		r.Log.Info("waiting for workers", "run", r.Config.Run, "queue", queue.StreamName(r.Config.Run))
+	}
+	group.Go(func() error {
+		err := r.supervise(ctx)
+		stop(err)
+		return err
+	})
+	return group.Wait()
+}
+
+// endTimeout bounds what is done to end a run.
+const endTimeout = time.Minute
+
+// end declares the run complete or says what is missing, and clears away what
+// is not needed any more.
+func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	if r.queue != nil {
+		if err := r.queue.Delete(ctx); err != nil {
+			r.Log.Warn("stream of the run could not be deleted", "err", err)
+		}
+	}
+	target, err := r.prepared.liveTarget(ctx)
+	if err != nil {
+		return tasks.Report{Run: r.Config.Run, State: tasks.RunFailed}, errors.Join(runErr, err)
+	}
+	if runErr == nil {
+		runErr = r.complete(ctx, target)
+	} else {
+		r.recordEnd(ctx, target, runErr)
+	}
+	report, err := r.ledger.Report(ctx, target)
+	if err != nil {
+		return report, errors.Join(runErr, err)
+	}
+	if runErr == nil && !r.Config.KeepLedger {
+		if err := ledger.Drop(ctx, target); err != nil {
+			return report, tasks.WithHint(fmt.Errorf("the copy is complete, but its ledger is still there: %w", err), "DROP SCHEMA pgconvoy CASCADE")
+		}
+	}
+	var stuck *stuckError
+	if errors.As(runErr, &stuck) || errors.Is(runErr, ledger.ErrUnfinished) {
+		runErr = &IncompleteError{Report: report}
+	}
+	return report, runErr
+}
+
+func (r *running) complete(ctx context.Context, target *pg.Conn) error {
+	err := r.ledger.Complete(ctx, target)
+	if errors.Is(err, ledger.ErrUnfinished) {
+		r.recordEnd(ctx, target, err)
+	}
+	return err
+}
+
+func (r *running) recordEnd(ctx context.Context, target *pg.Conn, cause error) {
+	state := tasks.RunFailed
+	if pg.IsInterrupt(cause) {
+		state = tasks.RunCancelled
+	}
+	if err := r.ledger.End(ctx, target, state); err != nil {
+		r.Log.Warn("end of the run could not be recorded", "err", err)
+	}
+	if err := r.ledger.LoseSnapshot(ctx, target); err != nil {
+		r.Log.Warn("end of the snapshot could not be recorded", "err", err)
+	}
+}

@@ -1,0 +1,135 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// How often the planner looks at the ledger.
+const (
+	reconcileEvery = 30 * time.Second
+	lookEvery      = time.Second           // without an event
+	lookAtMost     = 20 * time.Millisecond // apart, however many events there are
+)
+
+// supervise watches the ledger until everything is done, which is nil, or
+// nothing can be done any more, which is an error. The ledger is asked when a
+// worker announces the end of a task, and now and then without; the queue is
+// filled again from the ledger every half minute.
+func (r *running) supervise(ctx context.Context) error {
+	events, stop, err := r.queue.Events(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	reconcile := time.NewTicker(reconcileEvery)
+	defer reconcile.Stop()
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		done, err := r.look(ctx)
+		if err != nil || done {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-reconcile.C:
+			if err := r.reconcile(ctx); err != nil {
+				return err
+			}
+		case <-look.C:
+		case <-events:
+			settle(ctx, events)
+		}
+	}
+}
+
+// settle swallows the events of a short while, so that a thousand tasks that
+// end together are one look at the ledger.
+func settle(ctx context.Context, events <-chan tasks.Event) {
+	timer := time.NewTimer(lookAtMost)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case _, ok := <-events:
+			if !ok {
+				return
+			}
+		}
+	}
+}
+
+// look asks the ledger how far the run is.
+func (r *running) look(ctx context.Context) (done bool, err error) {
+	target := r.prepared.target
+	counts, err := r.ledger.Counts(ctx, target)
+	if err != nil {
+		return false, err
+	}
+	if err := r.releaseSnapshot(ctx); err != nil {
+		return false, err
+	}
+	switch {
+	case counts[tasks.Done] == counts.Total():
+		return true, nil
+	case counts[tasks.Ready] > 0:
+		return false, nil
+	}
+	// Nothing is ready: either the last event overtook a promotion, or what is left waits for failed tasks.
+	if err := r.reconcile(ctx); err != nil {
+		return false, err
+	}
+	counts, err = r.ledger.Counts(ctx, target)
+	if err != nil || counts[tasks.Ready] > 0 || counts[tasks.Done] == counts.Total() {
+		return false, err
+	}
+	return false, &stuckError{failed: counts[tasks.Failed], pending: counts[tasks.Pending]}
+}
+
+// reconcile publishes every task that the ledger has as ready. The queue
+// refuses those that it has, queued or in flight.
+func (r *running) reconcile(ctx context.Context) error {
+	ready, err := r.ledger.Ready(ctx, r.prepared.target)
+	if err != nil {
+		return err
+	}
+	envelopes := make([]tasks.Envelope, len(ready))
+	for i, t := range ready {
+		envelopes[i] = r.ledger.Run().Envelope(t.Kind, t.ID)
+	}
+	if err := r.queue.Publish(ctx, envelopes); err != nil {
+		return fmt.Errorf("publish ready tasks: %w", err)
+	}
+	return nil
+}
+
+// releaseSnapshot ends the snapshot, and the locks that come with it, as soon
+// as no task will read in it again: it keeps the source from cleaning up.
+func (r *running) releaseSnapshot(ctx context.Context) error {
+	if r.released {
+		return nil
+	}
+	last := tasks.WaveData
+	if string(r.Config.Verify) == "digest" {
+		last = tasks.WaveVerify
+	}
+	done, err := r.ledger.WaveDone(ctx, r.prepared.target, last)
+	if err != nil || !done {
+		return err
+	}
+	if err := r.ledger.LoseSnapshot(ctx, r.prepared.target); err != nil {
+		return err
+	}
+	r.prepared.source.Discard()
+	r.released = true
+	r.Log.Info("snapshot released", "snapshot", r.prepared.snapshot.Text)
+	return nil
+}

@@ -1,0 +1,44 @@
+package tasks
+
+// EnvelopeVersion is the version of [Envelope] that this build writes and
+// understands.
+const EnvelopeVersion = 1
+
+// Envelope is the body of a queue message. It names a task of the ledger and
+// nothing else: no SQL, no rows, no credentials.
+type Envelope struct {
+	Version int         `json:"v"`
+	Kind    Kind        `json:"kind"`
+	Run     string      `json:"run"`
+	RunUID  string      `json:"run_uid"`
+	Task    ID          `json:"task"`
+	FP      Fingerprint `json:"fp"`
+}
+
+// Fingerprint identifies the pair of databases of a run, so that a worker that
+// is connected to another pair refuses its tasks.
+type Fingerprint struct {
+	Source string `json:"source"` // system identifier and database name
+	Target string `json:"target"`
+}
+
+// RunID identifies a run: the name that people use and a unique identifier
+// that keeps a reused name from being mixed up.
+type RunID struct {
+	Name string
+	UID  string
+	FP   Fingerprint
+}
+
+// Envelope returns the message for a task of the run.
+func (r RunID) Envelope(k Kind, id ID) Envelope {
+	return Envelope{Version: EnvelopeVersion, Kind: k, Run: r.Name, RunUID: r.UID, Task: id, FP: r.FP}
+}
+
+// Event tells that a task ended. Events are lossy: the ledger is the truth, an
+// event only wakes those who would look at it later anyway.
+type Event struct {
+	Task  ID    `json:"task"`
+	Kind  Kind  `json:"kind"`
+	State State `json:"state"`
+}

@@ -1,0 +1,49 @@
+package tasks
+
+import "time"
+
+// Report is what a run did, for the summary at its end.
+type Report struct {
+	Run      string        `json:"run"`
+	RunUID   string        `json:"run_uid"`
+	State    RunState      `json:"state"`
+	Snapshot string        `json:"snapshot"` // pg_current_snapshot() of the source
+	Elapsed  time.Duration `json:"elapsed_ns"`
+	Rows     int64         `json:"rows"`
+	Bytes    int64         `json:"bytes"`
+	Tables   []TableReport `json:"tables"` // largest first
+	Stages   []StageReport `json:"stages"`
+	Skipped  []Skipped     `json:"skipped"`
+	Failures []Failure     `json:"failures"`
+	Verified string        `json:"verified"` // the level that passed, "" if none was asked for or it did not pass
+	Pending  int           `json:"pending"`  // tasks that are not done, failed ones left out
+}
+
+// TableReport is what was done for one table.
+type TableReport struct {
+	Name      Name          `json:"table"`
+	Rows      int64         `json:"rows"`
+	Bytes     int64         `json:"bytes"` // of COPY data
+	Parts     int           `json:"parts"`
+	Bundle    string        `json:"bundle,omitempty"`
+	CopyTime  time.Duration `json:"copy_ns"` // sum over its parts; 0 if it travelled in a bundle, which has one time for all
+	Indexes   int           `json:"indexes"`
+	IndexTime time.Duration `json:"index_ns"` // sum over its indexes and constraints
+}
+
+// StageReport is how long a kind of task took.
+type StageReport struct {
+	Kind       Kind          `json:"kind"`
+	Stage      Stage         `json:"stage"`
+	Tasks      int           `json:"tasks"`
+	Wall       time.Duration `json:"wall_ns"`       // from the first start to the last end
+	Cumulative time.Duration `json:"cumulative_ns"` // sum over the tasks
+}
+
+// Failure is a task that failed.
+type Failure struct {
+	Task     ID     `json:"task"`
+	Kind     Kind   `json:"kind"`
+	Attempts int    `json:"attempts"`
+	Reason   string `json:"reason"`
+}

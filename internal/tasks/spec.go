@@ -1,0 +1,146 @@
+package tasks
+
+import "fmt"
+
+// Table is a table of the source as the plan saw it.
+type Table struct {
+	Name
+	OID      uint32   `json:"oid"`
+	Filenode uint32   `json:"filenode"` // pg_relation_filenode; another value later means that the table was rewritten
+	Columns  []string `json:"columns"`  // columns that are copied, in order; generated ones are left out
+}
+
+// Copy is the spec of [KindCopy]: rows of one table, streamed in one COPY.
+type Copy struct {
+	Table  Table  `json:"table"`
+	Part   Part   `json:"part,omitzero"`   // the zero part is the whole table
+	Parts  int    `json:"parts,omitempty"` // number of parts of the table, 0 if not split
+	Where  string `json:"where,omitempty"` // predicate of an extension's configuration table
+	Into   *Name  `json:"into,omitempty"`  // load through this partitioned root instead of the table itself
+	Freeze bool   `json:"freeze,omitempty"`
+}
+
+// SourceSQL returns the COPY that reads the rows. The column list is explicit,
+// and ONLY keeps rows of child tables out.
+func (c Copy) SourceSQL() string {
+	name := c.Table.Name.String()
+	if c.Where == "" && c.Part.IsWhole() && len(c.Table.Columns) > 0 {
+		return fmt.Sprintf("COPY %s (%s) TO STDOUT", name, QuoteIdents(c.Table.Columns))
+	}
+	return fmt.Sprintf("COPY (%s) TO STDOUT", c.SelectSQL(QuoteIdents(c.Table.Columns)))
+}
+
+// SelectSQL returns a SELECT of the given expressions over exactly the rows
+// that [Copy.SourceSQL] reads. An empty list of expressions is valid SQL and
+// yields rows without columns.
+func (c Copy) SelectSQL(exprs string) string {
+	sql := fmt.Sprintf("SELECT %s FROM ONLY %s", exprs, c.Table.Name)
+	switch {
+	case c.Where != "" && !c.Part.IsWhole():
+		return fmt.Sprintf("%s WHERE (%s) AND %s", sql, c.Where, c.Part.Predicate())
+	case c.Where != "":
+		return sql + " WHERE " + c.Where
+	case !c.Part.IsWhole():
+		return sql + " WHERE " + c.Part.Predicate()
+	}
+	return sql
+}
+
+// TargetSQL returns the COPY that loads the rows. Without columns the list is
+// left out: the default list leaves generated columns out, too.
+func (c Copy) TargetSQL() string {
+	into := c.Target().String()
+	if len(c.Table.Columns) > 0 {
+		into += " (" + QuoteIdents(c.Table.Columns) + ")"
+	}
+	if c.Freeze {
+		return fmt.Sprintf("COPY %s FROM STDIN WITH (FREEZE)", into)
+	}
+	return fmt.Sprintf("COPY %s FROM STDIN", into)
+}
+
+// TruncateSQL returns what must run before TargetSQL in its transaction: the
+// TRUNCATE that FREEZE asks for, or nothing.
+func (c Copy) TruncateSQL() string {
+	if !c.Freeze {
+		return ""
+	}
+	return fmt.Sprintf("TRUNCATE ONLY %s", c.Target())
+}
+
+// Target returns the relation that the rows are loaded into.
+func (c Copy) Target() Name {
+	if c.Into != nil {
+		return *c.Into
+	}
+	return c.Table.Name
+}
+
+// Label describes the copy in a log line: COPY "public"."orders" part 3/16.
+func (c Copy) Label() string {
+	if c.Parts > 1 {
+		return fmt.Sprintf("COPY %s part %d/%d", c.Table.Name, c.Part.Index, c.Parts)
+	}
+	return fmt.Sprintf("COPY %s", c.Table.Name)
+}
+
+// Statement is one or more SQL statements that belong together, with a label
+// for logs and errors.
+type Statement struct {
+	Label string `json:"label"`
+	SQL   string `json:"sql"`
+}
+
+// Statements is the spec of the kinds that run SQL on the target: schema,
+// index, attach, analyze, fkey-add, fkey-validate and refresh.
+type Statements struct {
+	On         *Name       `json:"on,omitempty"` // the table, if there is one
+	Statements []Statement `json:"statements"`
+}
+
+// Loaded is one table of a bundle: its copy, and what runs after all copies of
+// the bundle, in the same transaction.
+type Loaded struct {
+	Copy  Copy        `json:"copy"`
+	After []Statement `json:"after,omitempty"`
+}
+
+// Bundle is the spec of [KindBundle] and [KindExtensionData]: several tables
+// that are copied in one round trip and one transaction.
+type Bundle struct {
+	Tables []Loaded `json:"tables"`
+}
+
+// LargeObjects is the spec of [KindLargeObjects]: the large objects whose oid
+// is in [From, To].
+type LargeObjects struct {
+	From uint32 `json:"from"`
+	To   uint32 `json:"to"`
+}
+
+// Sequences is the spec of [KindSequences].
+type Sequences struct {
+	Names []Name `json:"names"`
+}
+
+// Verify is the spec of [KindVerify].
+type Verify struct {
+	Level  string        `json:"level"` // rows or digest
+	Tables []VerifyTable `json:"tables"`
+}
+
+// VerifyTable is a table whose rows must be equal on both sides.
+type VerifyTable struct {
+	Table
+	Descend bool   `json:"descend,omitempty"` // with the rows of its partitions: those may lie in others on the target
+	Leaves  []Name `json:"leaves,omitempty"`  // the partitions that Descend means
+}
+
+// SelectSQL returns a SELECT of the expressions over the rows to compare.
+func (v VerifyTable) SelectSQL(exprs string) string {
+	only := "ONLY "
+	if v.Descend {
+		only = ""
+	}
+	return fmt.Sprintf("SELECT %s FROM %s%s", exprs, only, v.Name)
+}

@@ -1,0 +1,69 @@
+package ui
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// shownTables is how many tables the summary lists one by one.
+const shownTables = 40
+
+// Report prints the summary of a run.
+func Report(w io.Writer, form string, r tasks.Report) error {
+	if form == JSON {
+		return writeJSON(w, r)
+	}
+	t := table{head: []string{"table", " rows", " bytes", " parts", " copy", " indexes", " index time"}}
+	for i, row := range r.Tables {
+		if i == shownTables {
+			break
+		}
+		copied := Duration(row.CopyTime)
+		if row.Bundle != "" {
+			copied = "bundle"
+		}
+		t.add(row.Name.String(), Count(row.Rows), Bytes(row.Bytes), fmt.Sprint(row.Parts), copied, fmt.Sprint(row.Indexes), Duration(row.IndexTime))
+	}
+	if err := t.write(w); err != nil {
+		return err
+	}
+	if more := len(r.Tables) - shownTables; more > 0 {
+		fmt.Fprintf(w, "… and %d smaller tables (-o json lists all)\n", more)
+	}
+	fmt.Fprintln(w)
+	t = table{head: []string{"kind of task", "stage", " tasks", " wall", " cumulative"}}
+	for _, s := range r.Stages {
+		t.add(string(s.Kind), string(s.Stage), fmt.Sprint(s.Tasks), Duration(s.Wall), Duration(s.Cumulative))
+	}
+	if err := t.write(w); err != nil {
+		return err
+	}
+	return writeEnd(w, r)
+}
+
+func writeEnd(w io.Writer, r tasks.Report) error {
+	if len(r.Skipped) > 0 {
+		fmt.Fprintln(w, "\nskipped:")
+		for _, s := range r.Skipped {
+			fmt.Fprintf(w, "  %s: %s\n", s.Object, s.Reason)
+		}
+	}
+	if len(r.Failures) > 0 {
+		fmt.Fprintln(w, "\nfailed:")
+		for _, f := range r.Failures {
+			fmt.Fprintf(w, "  %s (attempts: %d): %s\n", f.Task, f.Attempts, f.Reason)
+		}
+	}
+	verified := "not compared"
+	if r.Verified != "" {
+		verified = r.Verified + " compared: equal"
+	}
+	_, err := fmt.Fprintf(w, "\nrun %s is %s: %s rows, %s of %d tables in %s; %s\n",
+		r.Run, r.State, Count(r.Rows), Bytes(r.Bytes), len(r.Tables), Duration(r.Elapsed), verified)
+	if err != nil {
+		return fmt.Errorf("write summary: %w", err)
+	}
+	return nil
+}

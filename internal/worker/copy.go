@@ -1,0 +1,202 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// lockTimeout bounds the wait for ACCESS SHARE on the source: only a session
+// that waits for ACCESS EXCLUSIVE, behind the run's own locks, can hold it up.
+const lockTimeout = "30s"
+
+// copyTable does [tasks.KindCopy].
+type copyTable struct{}
+
+func (copyTable) Do(ctx context.Context, j *Job) (tasks.Result, error) {
+	spec, err := tasks.Decode[tasks.Copy](j.Task)
+	if err != nil {
+		return tasks.Result{}, tasks.Discard(err)
+	}
+	return j.load(ctx, []tasks.Copy{spec})
+}
+
+// copyBundle does [tasks.KindBundle] and [tasks.KindExtensionData]: all copies
+// in one round trip, then all that follows them in another, one transaction.
+type copyBundle struct{}
+
+func (copyBundle) Do(ctx context.Context, j *Job) (tasks.Result, error) {
+	spec, err := tasks.Decode[tasks.Bundle](j.Task)
+	if err != nil {
+		return tasks.Result{}, tasks.Discard(err)
+	}
+	var copies []tasks.Copy
+	var after []tasks.Statement
+	var owner []tasks.Name // table of each statement
+	for _, t := range spec.Tables {
+		copies = append(copies, t.Copy)
+		for _, s := range t.After {
+			after = append(after, s)
+			owner = append(owner, t.Copy.Table.Name)
+		}
+	}
+	result, err := j.load(ctx, copies)
+	if err == nil && len(after) > 0 {
+		var script *pg.ScriptError
+		if err = j.Target.Script(ctx, sqlOf(after)); errors.As(err, &script) {
+			err = fmt.Errorf("%s: %s: %w", owner[script.Index], after[script.Index].Label, script.Err)
+		}
+	}
+	if err != nil && ctx.Err() == nil && len(spec.Tables) > 1 && j.Task.Kind == tasks.KindBundle && pg.Classify(err) != pg.Transient {
+		return tasks.Result{}, splitBundle(j.Task, spec, err)
+	}
+	return result, err
+}
+
+// splitBundle returns the error that makes a bundle into one task per table,
+// so that one bad table does not hold up the others.
+func splitBundle(t tasks.Task, spec tasks.Bundle, cause error) error {
+	_, name, _ := strings.Cut(string(t.ID), ".bundle.")
+	split := &tasks.SplitError{Err: cause}
+	for _, table := range spec.Tables {
+		id := tasks.NewID(tasks.KindBundle, "bundle", name, table.Copy.Table.Schema, table.Copy.Table.Name.Name)
+		single, err := tasks.New(tasks.KindBundle, id, tasks.Bundle{Tables: []tasks.Loaded{table}})
+		if err != nil {
+			return err
+		}
+		split.Into = append(split.Into, single)
+	}
+	return split
+}
+
+// load streams the copies, all in one relay. It fails with the table, and the
+// row if the error tells, in its text.
+func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, error) {
+	id, snapshot, err := j.Ledger.Snapshot(ctx, j.Target)
+	if err != nil {
+		return tasks.Result{}, err
+	}
+	source, err := j.Source(ctx)
+	if err != nil {
+		return tasks.Result{}, err
+	}
+	if err := beginSource(ctx, source, snapshot, copies); err != nil {
+		return tasks.Result{}, err
+	}
+	var from, into strings.Builder
+	for _, c := range copies {
+		from.WriteString(c.SourceSQL() + ";")
+		if truncate := c.TruncateSQL(); truncate != "" {
+			into.WriteString(truncate + ";")
+		}
+		into.WriteString(c.TargetSQL() + ";")
+	}
+	copied, err := pg.Relay(ctx, source, j.Target, from.String(), into.String())
+	if err != nil {
+		return tasks.Result{}, j.explain(ctx, snapshot, copies, err)
+	}
+	if _, err := source.Exec(ctx, "COMMIT"); err != nil {
+		return tasks.Result{}, fmt.Errorf("end the transaction on the source: %w", err)
+	}
+	result := tasks.Result{Snapshot: id}
+	for i, c := range copied {
+		result.Rows += c.Rows
+		result.Bytes += c.Bytes
+		result.Tables = append(result.Tables, tasks.TableCount{Name: copies[i].Table.Name, Rows: c.Rows, Bytes: c.Bytes})
+	}
+	return result, nil
+}
+
+// beginSource begins a transaction in the run's snapshot, locks the tables and
+// makes sure that they are still what the plan saw, in one round trip.
+func beginSource(ctx context.Context, source *pg.Conn, snapshot string, copies []tasks.Copy) error {
+	names := make([]string, len(copies))
+	identities := make([]pg.TableIdentity, len(copies))
+	for i, c := range copies {
+		names[i] = c.Table.Name.String()
+		identities[i] = pg.TableIdentity{Quoted: names[i], OID: c.Table.OID, Filenode: c.Table.Filenode}
+	}
+	results, err := source.PgConn().Exec(ctx, pg.ImportSnapshotSQL(snapshot)+
+		"; SET LOCAL lock_timeout = "+tasks.QuoteLiteral(lockTimeout)+
+		"; "+pg.LockSQL(names)+"; "+pg.IdentitySQL(identities)).ReadAll()
+	switch {
+	case pg.IsSnapshotLost(err):
+		return tasks.WithHint(fmt.Errorf("import snapshot: %w", err), "the planner that holds the snapshot has ended")
+	case pg.IsCode(err, "55P03"):
+		return fmt.Errorf("lock %s on the source: another session waits there for an exclusive lock: %w", describeTables(names), err)
+	case pg.IsCode(err, "42P01"), pg.IsCode(err, "3F000"):
+		return tasks.Discard(fmt.Errorf("%s: %w: %w", describeTables(names), pg.ErrRewritten, err))
+	case err != nil:
+		return fmt.Errorf("begin to read %s: %w", describeTables(names), err)
+	}
+	var changed []string
+	for _, row := range results[len(results)-1].Rows {
+		changed = append(changed, string(row[0]))
+	}
+	if len(changed) > 0 {
+		return tasks.Discard(fmt.Errorf("%s: %w", describeTables(changed), pg.ErrRewritten))
+	}
+	return nil
+}
+
+func describeTables(names []string) string {
+	if len(names) > 3 {
+		return fmt.Sprintf("%s and %d more tables", strings.Join(names[:3], ", "), len(names)-3)
+	}
+	return strings.Join(names, ", ")
+}
+
+// copyLine finds the line number in the context of an error of COPY FROM.
+var copyLine = regexp.MustCompile(`^COPY .*, line (\d+)`)
+
+// explain adds the table to the error of a relay and, if a certain row was
+// refused or could not be read, where on the source it is.
+func (j *Job) explain(ctx context.Context, snapshot string, copies []tasks.Copy, err error) error {
+	var relay *pg.RelayError
+	if !errors.As(err, &relay) || relay.Copy >= len(copies) {
+		return err
+	}
+	c := copies[relay.Copy]
+	err = fmt.Errorf("%s: %w", c.Label(), err)
+	var server *pgconn.PgError
+	if ctx.Err() != nil || !errors.As(err, &server) || pg.Classify(err) == pg.Transient {
+		return err
+	}
+	line := int64(0)
+	if relay.Side == pg.Source {
+		line = relay.Rows + 1 // the first one that did not arrive
+	} else if m := copyLine.FindStringSubmatch(server.Where); m != nil {
+		line, _ = strconv.ParseInt(m[1], 10, 64)
+	}
+	if line == 0 {
+		return err
+	}
+	if ctid, locateErr := j.locate(ctx, snapshot, c, line); locateErr == nil {
+		return fmt.Errorf("row %d of the COPY, at ctid %s on the source: %w", line, ctid, err)
+	}
+	return fmt.Errorf("row %d of the COPY: %w", line, err)
+}
+
+// locate returns the ctid of the n-th row that the copy reads. Scans are not
+// synchronised in our sessions, so a second one yields the same order.
+func (j *Job) locate(ctx context.Context, snapshot string, c tasks.Copy, n int64) (string, error) {
+	conn, err := j.worker.source.get(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Discard()
+	if _, err := conn.Exec(ctx, pg.ImportSnapshotSQL(snapshot)+"; SET LOCAL max_parallel_workers_per_gather = 0"); err != nil {
+		return "", err
+	}
+	var ctid string
+	err = conn.QueryRow(ctx, fmt.Sprintf("%s OFFSET %d LIMIT 1", c.SelectSQL("ctid::text"), n-1)).Scan(&ctid)
+	return ctid, err
+}

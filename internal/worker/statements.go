@@ -1,0 +1,78 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// runStatements does the kinds whose spec is [tasks.Statements].
+type runStatements struct{}
+
+func (runStatements) Do(ctx context.Context, j *Job) (tasks.Result, error) {
+	spec, err := tasks.Decode[tasks.Statements](j.Task)
+	if err != nil {
+		return tasks.Result{}, tasks.Discard(err)
+	}
+	if len(spec.Statements) == 0 {
+		return tasks.Result{}, nil
+	}
+	err = j.Target.Script(ctx, sqlOf(spec.Statements))
+	var script *pg.ScriptError
+	if errors.As(err, &script) {
+		err = fmt.Errorf("%s: %w", spec.Statements[script.Index].Label, script.Err)
+	}
+	return tasks.Result{}, err
+}
+
+func sqlOf(statements []tasks.Statement) []string {
+	sql := make([]string, len(statements))
+	for i, s := range statements {
+		sql[i] = s.SQL
+	}
+	return sql
+}
+
+// label describes a task in a log line, in the words of the statements it ran.
+func label(t tasks.Task) string {
+	switch t.Kind {
+	case tasks.KindCopy:
+		if c, err := tasks.Decode[tasks.Copy](t); err == nil {
+			return c.Label()
+		}
+	case tasks.KindBundle, tasks.KindExtensionData:
+		if b, err := tasks.Decode[tasks.Bundle](t); err == nil {
+			if len(b.Tables) == 1 {
+				return b.Tables[0].Copy.Label()
+			}
+			return fmt.Sprintf("COPY of %d tables in one bundle", len(b.Tables))
+		}
+	case tasks.KindSchema:
+		if s, err := tasks.Decode[tasks.Statements](t); err == nil {
+			return fmt.Sprintf("%d archive entries", len(s.Statements))
+		}
+	case tasks.KindSequences:
+		if s, err := tasks.Decode[tasks.Sequences](t); err == nil {
+			return fmt.Sprintf("SETVAL of %d sequences", len(s.Names))
+		}
+	case tasks.KindLargeObjects:
+		return "copy of large objects"
+	case tasks.KindVerify:
+		if v, err := tasks.Decode[tasks.Verify](t); err == nil {
+			return fmt.Sprintf("%s of %d tables compared", v.Level, len(v.Tables))
+		}
+	default:
+		if s, err := tasks.Decode[tasks.Statements](t); err == nil && len(s.Statements) > 0 {
+			labels := make([]string, len(s.Statements))
+			for i, statement := range s.Statements {
+				labels[i] = statement.Label
+			}
+			return strings.Join(labels, "; ")
+		}
+	}
+	return string(t.ID)
+}

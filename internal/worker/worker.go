@@ -1,0 +1,220 @@
+// Package worker runs tasks: it pulls them from the queue, reads what they are
+// from the ledger, does them on the two databases and hands on what has become
+// ready. worker.go has the slots, delivery.go the steps of one delivery, and
+// every kind of task has a handler in a file of its own. The queue and the
+// ledger are reached through the small interfaces declared here.
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// Delivery is one delivery of a message. Any holder of an old one can still
+// act on the message, so none of these methods proves that the task is ours.
+type Delivery interface {
+	Envelope() (tasks.Envelope, error)
+	Attempt() int // how many deliveries there were, at least
+	Heartbeat(ctx context.Context) error
+	Ack(ctx context.Context) error
+	Nak(delay time.Duration) error
+	Term(reason string) error
+}
+
+// Queue is the queue of one run.
+type Queue interface {
+	// Fetch waits for one task of the stage; it returns nil if none came. An error that will pass has a method
+	// Temporary that says so.
+	Fetch(ctx context.Context, stage tasks.Stage, wait time.Duration) (Delivery, error)
+	// Publish returns when every task is stored, or was already there.
+	Publish(ctx context.Context, envelopes []tasks.Envelope) error
+	// Notify tells whoever listens how a task ended; it may be lost.
+	Notify(e tasks.Event)
+	AckWait() time.Duration
+}
+
+// Ledger is the ledger of one run.
+type Ledger interface {
+	Run() tasks.RunID
+	Take(ctx context.Context, c *pg.Conn, id tasks.ID) (tasks.Task, tasks.State, error)
+	Done(ctx context.Context, c *pg.Conn, t tasks.Task, r tasks.Result, worker string) error
+	Unblocked(ctx context.Context, c *pg.Conn, t tasks.Task) ([]tasks.Task, error)
+	Attempt(ctx context.Context, c *pg.Conn, id tasks.ID, reason string) (int, error)
+	Fail(ctx context.Context, c *pg.Conn, id tasks.ID, reason, worker string) error
+	Snapshot(ctx context.Context, c *pg.Conn) (int, string, error)
+	Copied(ctx context.Context, c *pg.Conn, tables []tasks.Name) (map[tasks.Name]int64, error)
+}
+
+// Options are the settings of a worker.
+type Options struct {
+	Name   string              // of this process, for the ledger and the logs
+	Slots  map[tasks.Stage]int // concurrent tasks of each stage in this process
+	Grace  time.Duration       // how long running tasks may go on when the worker drains
+	Source func(ctx context.Context) (*pg.Conn, error)
+	Target func(ctx context.Context) (*pg.Conn, error)
+	Log    *slog.Logger
+}
+
+// Worker runs the tasks of one run in this process.
+type Worker struct {
+	o        Options
+	queue    Queue
+	ledger   Ledger
+	run      tasks.RunID
+	source   *pool
+	target   *pool
+	handlers map[tasks.Kind]Handler
+	activity chan struct{} // gets a value when a task is taken, if anybody waits
+}
+
+// Handler does one kind of task. The job's target connection is in the task's
+// transaction, which the worker commits together with the done mark; a handler
+// must be idempotent, as the transaction may be rolled back after it.
+type Handler interface {
+	Do(ctx context.Context, j *Job) (tasks.Result, error)
+}
+
+// New makes a worker for the run that the queue and the ledger are of.
+func New(o Options, q Queue, l Ledger) *Worker {
+	statements := runStatements{}
+	return &Worker{
+		o: o, queue: q, ledger: l, run: l.Run(),
+		source:   &pool{open: o.Source},
+		target:   &pool{open: o.Target},
+		activity: make(chan struct{}, 1),
+		handlers: map[tasks.Kind]Handler{
+			tasks.KindSchema:        statements,
+			tasks.KindIndex:         statements,
+			tasks.KindAttach:        statements,
+			tasks.KindAnalyze:       statements,
+			tasks.KindFKeyAdd:       statements,
+			tasks.KindFKeyValidate:  statements,
+			tasks.KindRefresh:       statements,
+			tasks.KindCopy:          copyTable{},
+			tasks.KindBundle:        copyBundle{},
+			tasks.KindExtensionData: copyBundle{},
+			tasks.KindLargeObjects:  copyLargeObjects{},
+			tasks.KindSequences:     copySequences{},
+			tasks.KindVerify:        verifyTables{},
+		},
+	}
+}
+
+// ErrIdle is returned by [Worker.Run] if no task came for the idle time.
+var ErrIdle = errors.New("no task for a while")
+
+// errDrain is the cause that running tasks see when the grace is over.
+var errDrain = errors.New("worker stops and its grace is over")
+
+// fetchWait bounds one pull; the server answers earlier if there is a task.
+const fetchWait = 30 * time.Second
+
+// Run takes tasks until ctx is cancelled, then finishes what runs within the
+// grace, hands the rest back, and returns nil. It returns an error when the
+// queue is gone, and [ErrIdle] if idle is not zero and no task came for so long.
+func (w *Worker) Run(ctx context.Context, idle time.Duration) error {
+	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stop(nil)
+	fetching, stopFetching := context.WithCancelCause(ctx)
+	defer stopFetching(nil)
+	unwatch := context.AfterFunc(fetching, func() {
+		timer := time.AfterFunc(w.o.Grace, func() { stop(errDrain) })
+		context.AfterFunc(work, func() { timer.Stop() })
+	})
+	defer unwatch()
+	defer w.source.close()
+	defer w.target.close()
+
+	var group errgroup.Group
+	for _, stage := range tasks.Stages() {
+		for slot := range w.o.Slots[stage] {
+			log := w.o.Log.With("stage", string(stage), "slot", slot)
+			group.Go(func() error {
+				err := w.slot(fetching, work, stage, log)
+				stopFetching(err) // one slot that cannot go on stops all
+				return err
+			})
+		}
+	}
+	if idle > 0 {
+		group.Go(func() error {
+			err := w.watchIdle(fetching, idle)
+			if err != nil {
+				stopFetching(err)
+			}
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// watchIdle returns [ErrIdle] when no task was taken for the time.
+func (w *Worker) watchIdle(ctx context.Context, idle time.Duration) error {
+	timer := time.NewTimer(idle)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.activity:
+			timer.Reset(idle)
+		case <-timer.C:
+			return ErrIdle
+		}
+	}
+}
+
+// slot takes one task of the stage after the other.
+func (w *Worker) slot(fetching, work context.Context, stage tasks.Stage, log *slog.Logger) error {
+	for fetching.Err() == nil {
+		d, err := w.queue.Fetch(fetching, stage, fetchWait)
+		switch {
+		case fetching.Err() != nil && d == nil:
+			return nil
+		case isTemporary(err):
+			log.Warn("queue cannot be reached", "err", err)
+			if !pause(fetching, queuePause) {
+				return nil
+			}
+			continue
+		case err != nil:
+			return err
+		case d == nil:
+			continue
+		}
+		select {
+		case w.activity <- struct{}{}:
+		default:
+		}
+		w.handle(work, d, log)
+	}
+	return nil
+}
+
+// queuePause is how long a slot waits when the queue cannot be reached.
+const queuePause = time.Second
+
+// isTemporary reports whether the error says of itself that it will pass.
+func isTemporary(err error) bool {
+	var e interface{ Temporary() bool }
+	return errors.As(err, &e) && e.Temporary()
+}
+
+// pause waits, and reports false if ctx ended meanwhile.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
