@@ -83,11 +83,18 @@ func TestConnectFindings(t *testing.T) {
 	}
 }
 
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	var lc net.ListenConfig
+	l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return l
+}
+
 // closedPort returns an address that nothing listens on.
 func closedPort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := listen(t)
 	require.NoError(t, l.Close())
 	return l.Addr().String()
 }
@@ -95,8 +102,7 @@ func closedPort(t *testing.T) string {
 // silent listens, and answers with what it is given, or not at all.
 func silent(t *testing.T, answer string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
+	l := listen(t)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -110,7 +116,7 @@ func silent(t *testing.T, answer string) string {
 				_ = conn.Close()
 				continue
 			}
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 		}
 	}()
 	t.Cleanup(func() {

@@ -28,11 +28,6 @@ func (l *list) add(name string) {
 	}
 }
 
-// cut makes a list of all names.
-func cut(names []string) list {
-	return list{names: names[:min(len(names), shown)], total: len(names)}
-}
-
 func (l list) empty() bool { return l.total == 0 }
 
 // String returns the names, and how many more there are.
@@ -117,12 +112,3 @@ func onSide(c *pg.Conn, err error) error {
 
 // quoteIdent quotes one identifier for use in SQL.
 func quoteIdent(name string) string { return pgx.Identifier{name}.Sanitize() }
-
-// quoteIdents quotes each identifier and joins them.
-func quoteIdents(names []string) string {
-	quoted := make([]string, len(names))
-	for i, n := range names {
-		quoted[i] = quoteIdent(n)
-	}
-	return strings.Join(quoted, ", ")
-}

@@ -49,7 +49,7 @@ func (b *bench) input(t *testing.T) check.Input {
 		Target:      connect(t, pg.Target, b.target, b.targetRole),
 		Connections: check.Connections{Source: 5, Target: 5},
 	}
-	in.Tools, in.ToolsErr = pg.FindTools(t.Context(), b.source.Server.BinDir(), b.source.Server.Major)
+	in.Tools, in.ToolsErr = pg.FindTools(t.Context(), b.source.Server.BinDir(), b.source.Server.Major, b.target.Server.Major)
 	if b.edit != nil {
 		b.edit(&in)
 	}

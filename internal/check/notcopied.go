@@ -1,9 +1,6 @@
 package check
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
 
 // sqlSettings writes the settings of a database, and of roles in it, as the
 // statements that make them. Settings that hold a list of names are stored
@@ -46,24 +43,39 @@ func checkNotCopied(ctx context.Context, p *probe) (Findings, error) {
 		found = append(found, warning("not-copied", "on the target:\n"+settings.each("%s"),
 			"settings made for the source database are no part of it and are not copied: %d of them", settings.total))
 	}
-	for _, c := range []struct{ sql, hint, what, noun string }{
-		{sqlInvalidIndexes, "on the source: REINDEX INDEX, or DROP INDEX", "what is invalid is not copied: ", "index"},
-		{sqlHiddenMappings, fmt.Sprintf("connect to the source as superuser; or after the run, on the target: ALTER USER MAPPING … OPTIONS (ADD password '…'), as role %s cannot read them", p.source.role()),
-			"options of these are not copied: ", "user mapping"},
-		{sqlSubscriptions, "after the run, on the target: ALTER SUBSCRIPTION … ENABLE and REFRESH PUBLICATION; at most one of the two databases may use a slot",
-			"these are copied disabled, and only by a superuser: ", "subscription"},
-		{sqlLabelProviders, "add its library to shared_preload_libraries of the target", "security labels need this on the target, too: ", "label provider"},
-		{sqlLibraries, "copy the file to the target server", "functions need this on the target server, too: ", "library file"},
+	for _, c := range []struct{ sql, noun, what, hint string }{
+		{sqlInvalidIndexes, "index", "not valid and will not be copied", "on the source: REINDEX INDEX, or DROP INDEX"},
+		{sqlHiddenMappings, "user mapping", "copied without the options, as role " + p.source.role() + " cannot read them",
+			"connect to the source as superuser; or after the run, on the target: ALTER USER MAPPING … OPTIONS (ADD password '…')"},
+		{sqlSubscriptions, "subscription", "copied disabled, and only by a superuser",
+			"after the run, on the target: ALTER SUBSCRIPTION … ENABLE and REFRESH PUBLICATION; at most one of the two databases may use a slot"},
+		{sqlLabelProviders, "provider", "needed on the target for the security labels of the source", "add the library of each to shared_preload_libraries of the target"},
 	} {
 		names, err := queryList(ctx, p.Source, c.sql)
 		if err != nil {
 			return nil, err
 		}
 		if !names.empty() {
-			found = append(found, warning("not-copied", c.hint, "%s%s: %s", c.what, plural(names.total, c.noun), names))
+			found = append(found, warning("not-copied", c.hint, "%s %s: %s", plural(names.total, c.noun), c.what, names))
 		}
 	}
-	return found, nil
+	libraries, err := newLibraries(ctx, p)
+	if err == nil && !libraries.empty() {
+		found = append(found, warning("not-copied", "copy the files to the target server",
+			"%s needed on the target server for functions of the source: %s", plural(libraries.total, "library file"), libraries))
+	}
+	return found, err
+}
+
+// newLibraries returns the libraries of C functions that the target does not
+// use yet.
+func newLibraries(ctx context.Context, p *probe) (list, error) {
+	used, err := queryTexts(ctx, p.Source, sqlLibraries)
+	if err != nil {
+		return list{}, err
+	}
+	return queryList(ctx, p.Target, `SELECT w.name FROM pg_catalog.unnest($1::text[]) AS w (name)
+		WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.probin = w.name)`, used)
 }
 
 // newSettings returns the statements for settings that the target lacks.

@@ -3,7 +3,6 @@ package check
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/pgconvoy/pgconvoy/internal/pg"
@@ -69,15 +68,3 @@ func (s *server) place() string {
 
 // role returns the quoted name of the session's role, for use in SQL.
 func (s *server) role() string { return quoteIdent(s.Facts.Role) }
-
-// setting returns an integer setting, def if the server does not have it.
-func (s *server) setting(ctx context.Context, name string, def int) (int, error) {
-	var text *string
-	if err := queryRow(ctx, s.Conn, "SELECT pg_catalog.current_setting("+pg.QuoteLiteral(name)+", true)", &text); err != nil {
-		return 0, err
-	}
-	if text == nil || *text == "" {
-		return def, nil
-	}
-	return strconv.Atoi(*text)
-}

@@ -12,9 +12,9 @@ const sqlTargetRights = `SELECT pg_catalog.has_database_privilege(pg_catalog.cur
 	coalesce((SELECT pg_catalog.has_schema_privilege(n.oid, 'CREATE') FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public'), true),
 	coalesce((SELECT pg_catalog.pg_has_role(n.nspowner, 'USAGE') FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public'), true)`
 
-// sqlUsesPublic says whether the source has objects in schema public.
-const sqlUsesPublic = `SELECT EXISTS (SELECT FROM object o JOIN pg_catalog.pg_namespace n ON n.oid = o.space
-	WHERE n.nspname = 'public' AND o.kind NOT IN ('schema', 'column') AND NOT o.member)`
+// sqlUsesPublic says whether the source has a schema public, and objects in it.
+const sqlUsesPublic = `SELECT EXISTS (SELECT FROM space s WHERE s.nspname = 'public'),
+	EXISTS (SELECT FROM object o JOIN space s ON s.oid = o.space WHERE s.nspname = 'public' AND o.kind NOT IN ('schema', 'column') AND NOT o.member)`
 
 // sqlStrangers lists pairs of roles: the owner of a schema and the owner of
 // something in it.
@@ -31,11 +31,11 @@ func checkTargetPrivileges(ctx context.Context, p *probe) (Findings, error) {
 	if p.target.Facts.Superuser {
 		return nil, nil
 	}
-	var createSchema, createPublic, ownsPublic, usesPublic bool
+	var createSchema, createPublic, ownsPublic, hasPublic, usesPublic bool
 	if err := queryRow(ctx, p.Target, sqlTargetRights, &createSchema, &createPublic, &ownsPublic); err != nil {
 		return nil, err
 	}
-	if err := queryRow(ctx, p.Source, withObjects(sqlUsesPublic), &usesPublic); err != nil {
+	if err := queryRow(ctx, p.Source, withObjects(sqlUsesPublic), &hasPublic, &usesPublic); err != nil {
 		return nil, err
 	}
 	changed, err := queryTexts(ctx, p.Source, sqlPublic)
@@ -51,6 +51,10 @@ func checkTargetPrivileges(ctx context.Context, p *probe) (Findings, error) {
 	if !createPublic && usesPublic {
 		found = append(found, blocker("target-privileges", fmt.Sprintf("on the target, in database %s: GRANT CREATE ON SCHEMA public TO %s;", database, role),
 			"role %s may not create objects in schema public of the %s", role, p.target.place()))
+	}
+	if hasPublic && p.Source.Major() < 15 && p.Tools.Major >= 15 {
+		// Then the archive restores what was the default of public before 15.
+		changed = append(changed, "those of PostgreSQL before 15")
 	}
 	if !ownsPublic && len(changed) > 0 {
 		hint := fmt.Sprintf("on the target: ALTER DATABASE %s OWNER TO %s;", database, role)

@@ -14,7 +14,7 @@ import (
 // Report reads what the run did.
 func (l *Ledger) Report(ctx context.Context, c *pg.Conn) (tasks.Report, error) {
 	r := tasks.Report{Run: l.run.Name, RunUID: l.run.UID}
-	steps := []func(context.Context, *pg.Conn, *tasks.Report) error{l.reportRun, l.reportTables, l.reportStages, l.reportSkipped, l.reportFailures}
+	steps := []func(context.Context, *pg.Conn, *tasks.Report) error{l.reportRun, l.reportTables, l.reportStages, l.reportSkipped, l.reportFailures, l.reportNotes}
 	for _, step := range steps {
 		if err := step(ctx, c, &r); err != nil {
 			return r, fmt.Errorf("read report: %w", err)
@@ -98,5 +98,15 @@ func (l *Ledger) reportFailures(ctx context.Context, c *pg.Conn, r *tasks.Report
 		return err
 	}
 	r.Failures, err = pgx.CollectRows(rows, pgx.RowToStructByPos[tasks.Failure])
+	return err
+}
+
+func (l *Ledger) reportNotes(ctx context.Context, c *pg.Conn, r *tasks.Report) error {
+	rows, err := c.Query(ctx, `SELECT id, last_error FROM pgconvoy.task
+		WHERE run = $1 AND state = 'done' AND last_error IS NOT NULL ORDER BY id`, l.run.Name)
+	if err != nil {
+		return err
+	}
+	r.Notes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[tasks.Note])
 	return err
 }

@@ -87,6 +87,19 @@ func (l *Ledger) Ready(ctx context.Context, c *pg.Conn) ([]tasks.Task, error) {
 	return list, nil
 }
 
+// Stuck reports whether nothing can be done any more: no task is ready, and
+// none that is pending could be. It asks in one statement, and so of one moment:
+// a task that ends meanwhile is either still ready in it, or has made others so.
+func (l *Ledger) Stuck(ctx context.Context, c *pg.Conn) (bool, error) {
+	var stuck bool
+	err := c.QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM pgconvoy.task t WHERE t.run = $1
+		AND (t.state = 'ready' OR t.state = 'pending' AND `+satisfied+`))`, l.run.Name).Scan(&stuck)
+	if err != nil {
+		return false, fmt.Errorf("look for tasks that can be done: %w", err)
+	}
+	return stuck, nil
+}
+
 // LoseSnapshot records that the run's snapshot is gone or no longer needed.
 func (l *Ledger) LoseSnapshot(ctx context.Context, c *pg.Conn) error {
 	_, err := c.Conn.Exec(ctx, "UPDATE pgconvoy.snapshot SET lost_at = pg_catalog.now() WHERE run = $1 AND lost_at IS NULL", l.run.Name)

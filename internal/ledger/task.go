@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -66,8 +67,9 @@ func (l *Ledger) Done(ctx context.Context, c *pg.Conn, t tasks.Task, r tasks.Res
 	batch := &pgx.Batch{}
 	var marked int64
 	batch.Queue(`UPDATE pgconvoy.task SET state = 'done', rows = $3, bytes = $4, snapshot_id = nullif($5, 0), worker = $6,
-		started_at = pg_catalog.now(), done_at = pg_catalog.clock_timestamp(), last_error = NULL
-		WHERE run = $1 AND id = $2 AND state <> 'done'`, l.run.Name, string(t.ID), r.Rows, r.Bytes, r.Snapshot, worker).
+		started_at = pg_catalog.now(), done_at = pg_catalog.clock_timestamp(), last_error = nullif($7, '')
+		WHERE run = $1 AND id = $2 AND state <> 'done'`, l.run.Name, string(t.ID), r.Rows, r.Bytes, r.Snapshot, worker,
+		text(strings.Join(r.Notes, "; "))).
 		Exec(func(tag pgconn.CommandTag) error { marked = tag.RowsAffected(); return nil })
 	if len(r.Tables) > 0 {
 		schemas, names, rows, bytes := columns(r.Tables)

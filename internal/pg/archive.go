@@ -133,8 +133,12 @@ func splitScript(script []byte, entries []Entry) ([]EntrySQL, error) {
 	return split, nil
 }
 
-// settingLine matches the settings that pg_restore makes between entries.
-var settingLine = regexp.MustCompile(`^SET (default_tablespace|default_table_access_method) = .*;$`)
+// setting matches what pg_restore sets between entries. The value is matched
+// to its end: the last line of a comment's text may look like one of these but
+// for the quote that ends it.
+const setting = `SET (default_tablespace|default_table_access_method) = (?:''|"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*);`
+
+var settingLine = regexp.MustCompile(`^` + setting + `$`)
 
 // trailingSettings updates state with the settings that stand after the last
 // statement of an entry, before the next one's header, and returns all that
@@ -160,18 +164,19 @@ func trailingSettings(text string, state map[string]string) string {
 	return strings.TrimSpace(state["default_tablespace"] + " " + state["default_table_access_method"])
 }
 
+// afterEntry matches the lines that may follow the last statement of an entry:
+// settings for the next one, and the end of the script.
+var afterEntry = regexp.MustCompile(`^(|--|-- PostgreSQL database dump complete|-- Completed on \d{4}-[\w :+-]*|\\unrestrict \w+|` + setting + `)$`)
+
 // cleanSQL removes what stands around the statements of an entry: the rest of
-// its header's comment, and lines for psql.
+// its header, which ends with a line of its own, and what follows the last
+// statement. A name may hold line breaks, so nothing else is looked at.
 func cleanSQL(text string) string {
-	lines := strings.Split(text, "\n")
-	for len(lines) > 0 && (strings.HasPrefix(lines[0], "--") || lines[0] == "") {
-		lines = lines[1:]
+	if _, body, ok := strings.Cut(text, "\n--\n"); ok {
+		text = body
 	}
-	for len(lines) > 0 {
-		last := lines[len(lines)-1]
-		if last != "" && !strings.HasPrefix(last, "\\unrestrict ") && !strings.HasPrefix(last, "--") && !settingLine.MatchString(last) {
-			break
-		}
+	lines := strings.Split(strings.TrimLeft(text, "\n"), "\n")
+	for len(lines) > 0 && afterEntry.MatchString(lines[len(lines)-1]) {
 		lines = lines[:len(lines)-1]
 	}
 	return strings.Join(lines, "\n")

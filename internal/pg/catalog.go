@@ -40,6 +40,7 @@ type Relation struct {
 	SplitKey     string // an integer column with a unique index, "" if there is none
 	SplitNotNull bool
 	Inherited    bool // other tables inherit from it, or did once
+	OverForeign  bool // a foreign table is among its partitions or children, or below them
 }
 
 // Index is an index of a table in [Catalog.Tables], with the constraint that it
@@ -156,15 +157,19 @@ func TableNames(ctx context.Context, c *Conn, without []string) ([]string, error
 
 func (cat *Catalog) readTables(ctx context.Context, c *Conn, without []string) error {
 	// A hash-partition key is portable if no part of its hash depends on oids (enums and what may hold them) or,
-	// for text, on encoding and collation. Types of the catalog other than text are portable.
+	// for text, on encoding and collation. Other types of the catalog are portable. Sizes are NULL once a table is
+	// dropped, whatever the snapshot shows. NOT NULL constraints that are not valid (18) say nothing about the rows.
 	rows, err := c.Query(ctx, `SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence = 'u',
 		coalesce(am.amname::text, ''), coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::oid, c.relfilenode,
-		CASE WHEN c.relkind = 'r' THEN pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int8 ELSE 0 END,
-		CASE WHEN c.relkind = 'r' THEN pg_catalog.pg_table_size(c.oid) ELSE 0 END,
+		CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) / pg_catalog.current_setting('block_size')::int8 ELSE 0 END,
+		CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_table_size(c.oid), 0) ELSE 0 END,
 		CASE WHEN c.reltuples < 0 THEN -1 ELSE c.reltuples::int8 END,
 		cols.names,
 		CASE WHEN c.relispartition THEN i.inhparent ELSE 0::oid END,
-		coalesce(hash.key, ''), coalesce(split.name, ''), coalesce(split.notnull, false), c.relhassubclass
+		coalesce(hash.key, ''), coalesce(split.name, ''), coalesce(split.notnull, false), c.relhassubclass,
+		c.oid IN (WITH RECURSIVE up (id) AS (
+			SELECT h.inhparent FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class f ON f.oid = h.inhrelid AND f.relkind = 'f'
+			UNION SELECT h.inhparent FROM pg_catalog.pg_inherits h JOIN up ON up.id = h.inhrelid) SELECT id FROM up)
 	FROM pg_catalog.pg_class c
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
@@ -173,7 +178,7 @@ func (cat *Catalog) readTables(ctx context.Context, c *Conn, without []string) e
 	LEFT JOIN LATERAL (
 		SELECT CASE
 			WHEN pg_catalog.bool_or(k.attnum = 0 OR t.oid IS NULL OR t.oid >= 16384 OR t.typtype <> 'b' OR t.typcategory IN ('A', 'E', 'C', 'P')) THEN 'local'
-			WHEN pg_catalog.bool_or(t.typcollation <> 0) THEN 'text'
+			WHEN pg_catalog.bool_or(t.typcollation <> 0 OR t.oid = 'pg_catalog.jsonb'::regtype) THEN 'text'
 			ELSE 'portable' END AS key
 		FROM pg_catalog.pg_partitioned_table p
 		CROSS JOIN LATERAL unnest(p.partattrs::int2[]) AS k(attnum)
@@ -182,7 +187,8 @@ func (cat *Catalog) readTables(ctx context.Context, c *Conn, without []string) e
 		WHERE p.partrelid = c.oid AND p.partstrat = 'h'
 	) hash ON c.relkind = 'p'
 	LEFT JOIN LATERAL (
-		SELECT a.attname::text AS name, a.attnotnull AS notnull
+		SELECT a.attname::text AS name, a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
+			WHERE k.conrelid = c.oid AND k.contype = 'n' AND NOT k.convalidated AND k.conkey[1] = a.attnum) AS notnull
 		FROM pg_catalog.pg_index x JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.indkey[0]
 		WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL AND x.indnkeyatts = 1
 		AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
@@ -204,7 +210,7 @@ func (cat *Catalog) readIndexes(ctx context.Context, c *Conn, without []string) 
 	}
 	rows, err := c.Query(ctx, `SELECT x.indexrelid, x.indrelid, ic.relname::text, coalesce(pg_catalog.pg_get_indexdef(x.indexrelid), ''),
 		coalesce(ts.spcname::text, ''), x.indisvalid, x.indisunique, x.indisclustered, x.indisreplident,
-		coalesce(inh.inhparent, 0::oid), CASE WHEN ic.relkind = 'i' THEN pg_catalog.pg_relation_size(x.indexrelid) ELSE 0 END,
+		coalesce(inh.inhparent, 0::oid), CASE WHEN ic.relkind = 'i' THEN coalesce(pg_catalog.pg_relation_size(x.indexrelid), 0) ELSE 0 END,
 		stats.columns, stats.targets, ext.names,
 		k.oid, k.conname::text, k.contype::text, coalesce(pg_catalog.pg_get_constraintdef(k.oid), ''), coalesce(k.condeferrable, false),
 		coalesce(k.condeferred, false), coalesce(`+period+`, false)

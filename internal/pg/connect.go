@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ type Options struct {
 	Side    Side
 	URI     string        // connection URI or key=value string; libpq's environment, service and password files apply
 	Name    string        // application_name
-	Timeout time.Duration // bound on connecting, default 30 s
+	Timeout time.Duration // bound on connecting; by default the URI's connect_timeout, or 30 s
 }
 
 // Conn is a connection whose session has the settings that a faithful copy
@@ -57,10 +58,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if o.Name != "" {
 		cfg.RuntimeParams["application_name"] = o.Name
 	}
-	if o.Timeout == 0 {
-		o.Timeout = 30 * time.Second
-	}
-	cfg.ConnectTimeout = o.Timeout
+	cfg.ConnectTimeout = cmp.Or(o.Timeout, cfg.ConnectTimeout, 30*time.Second)
 	// A dead peer must free its locks within a minute or so, also when this side is the one that waits.
 	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
 	cfg.DialFunc = dialer.DialContext
@@ -80,17 +78,21 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 // error leaves the connection string out, as that may hold a password.
 func ParseURI(uri string) (*pgx.ConnConfig, error) {
 	cfg, err := pgx.ParseConfig(uri)
-	if err != nil {
-		var parse *pgconn.ParseConfigError
-		if errors.As(err, &parse) {
-			cause := parse.Unwrap()
-			if cause != nil {
-				return nil, fmt.Errorf("parse connection URI: %s", strings.ReplaceAll(cause.Error(), uri, "…"))
-			}
-		}
+	if err == nil {
+		return cfg, nil
+	}
+	var parse *pgconn.ParseConfigError
+	if !errors.As(err, &parse) {
 		return nil, errors.New("parse connection URI: not a valid URI or key=value string")
 	}
-	return cfg, nil
+	// The error starts with the connection string, and a password with an unescaped delimiter
+	// makes a piece of it look like another part, which the cause may quote.
+	text := parse.Error()
+	text = text[strings.LastIndex(text, "`: ")+len("`: "):]
+	if what, _, syntax := strings.Cut(text, " ("); syntax && strings.HasPrefix(what, "failed to parse as ") {
+		return nil, errors.New("parse connection URI: not a valid URI or key=value string; write characters such as / ? # % @ of a password as %2F and so on")
+	}
+	return nil, fmt.Errorf("parse connection URI: %s", text)
 }
 
 // prepareSession makes the settings that a copy needs whatever the server's,
@@ -115,7 +117,8 @@ func (c *Conn) prepareSession(ctx context.Context, o Options) error {
 		"standard_conforming_strings = on", "quote_all_identifiers = off",
 		"statement_timeout = 0", "lock_timeout = 0", "idle_in_transaction_session_timeout = 0",
 		"row_security = off", // a policy then raises an error instead of hiding rows
-		"tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_keepalives_count = 3", "tcp_user_timeout = 60000",
+		"tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_keepalives_count = 3",
+		"client_min_messages = warning",
 	}
 	if c.Major() >= 14 {
 		settings = append(settings, "idle_session_timeout = 0")
@@ -125,9 +128,10 @@ func (c *Conn) prepareSession(ctx context.Context, o Options) error {
 	}
 	switch o.Side {
 	case Source:
-		settings = append(settings, "synchronize_seqscans = off", "default_transaction_read_only = on")
+		// A bound on unacknowledged data would end a source that waits for a slow target.
+		settings = append(settings, "synchronize_seqscans = off", "default_transaction_read_only = on", "tcp_user_timeout = 0")
 	case Target:
-		settings = append(settings, "default_transaction_read_only = off", "synchronous_commit = off", "client_min_messages = warning",
+		settings = append(settings, "default_transaction_read_only = off", "synchronous_commit = off", "tcp_user_timeout = 60000",
 			"check_function_bodies = false", "default_tablespace = ''")
 	}
 	if _, err := c.Exec(ctx, "SET "+strings.Join(settings, "; SET ")); err != nil {

@@ -25,18 +25,18 @@ func CopyOut(ctx context.Context, c *Conn, sql string, to RowSink) (int64, error
 	in := &messageReader{conn: c.PgConn().Conn(), buf: make([]byte, relayBuffer)}
 	r := &relay{source: in, target: in.conn}
 	stop := context.AfterFunc(ctx, r.abort)
-	defer stop()
-	if err := sendQuery(in.conn, sql); err != nil {
-		return 0, err
-	}
-	rows, err := copyOut(in, r, to)
+	rows, err := r.copyOut(sql, to)
 	if !stop() || ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
 	return rows, err
 }
 
-func copyOut(in *messageReader, r *relay, to RowSink) (int64, error) {
+func (r *relay) copyOut(sql string, to RowSink) (int64, error) {
+	in := r.source
+	if err := sendQuery(in.conn, sql); err != nil {
+		return 0, err
+	}
 	left, inRow := 0, false
 	for {
 		if err := in.fill(); err != nil {

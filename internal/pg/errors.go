@@ -28,6 +28,9 @@ const (
 func Classify(err error) Outcome {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {
+		if e.Code == "53200" && strings.Contains(e.Message, "shared memory") {
+			return Final // the lock table is full; memory itself may be free again in a while
+		}
 		return classifyCode(e.Code)
 	}
 	var connect *pgconn.ConnectError
@@ -50,7 +53,6 @@ func classifyCode(code string) Outcome {
 		"57P01", "57P02", "57P03": // shut down, crash, starting up
 		return Transient
 	case "53100", // disk full
-		"53200",          // out of memory, or of shared memory for locks
 		"54000", "54001": // program limit exceeded
 		return Final
 	}

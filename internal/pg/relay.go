@@ -5,10 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net"
+	"os"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,6 +19,13 @@ import (
 // relayBuffer is the size of the only buffer of a relay. Larger ones were not
 // faster; a value larger than it passes in pieces.
 const relayBuffer = 256 << 10
+
+// maxMessage bounds messages other than data, which are held whole.
+const maxMessage = 64 << 20
+
+// lastWords is how long a target that no longer takes data is listened to: it
+// mostly has said why.
+const lastWords = 5 * time.Second
 
 // Copied is what both servers reported of one COPY of a relay.
 type Copied struct {
@@ -29,7 +37,7 @@ type Copied struct {
 // after how many rows of it.
 type RelayError struct {
 	Side Side
-	Copy int   // index of the COPY in the query strings
+	Copy int   // index of the COPY in the query strings; their number if the error came after the last one
 	Rows int64 // rows of that COPY that the source had sent
 	Err  error
 }
@@ -45,7 +53,8 @@ func (e *RelayError) Unwrap() error { return e.Err }
 // targetSQL may hold other statements between them. A CopyData message has the
 // same form in both directions, so the bytes are passed on as they are and
 // only the headers are walked; nothing waits for a round trip between two
-// COPYs. Both connections should be in a transaction.
+// COPYs. Both connections should be in a transaction, and neither string may
+// begin or end one.
 //
 // It returns one entry per COPY, and an error if the two servers' row counts
 // differ. After any error both connections are in an unknown state and must be
@@ -61,15 +70,31 @@ func Relay(ctx context.Context, source, target *Conn, sourceSQL, targetSQL strin
 		target: target.PgConn().Conn(),
 	}
 	stop := context.AfterFunc(ctx, r.abort)
-	defer stop()
+	copied, err := r.run(sourceSQL, targetSQL)
+	if !stop() || ctx.Err() != nil {
+		return nil, context.Cause(ctx) // rather than what it made of the connections
+	}
+	return copied, err
+}
 
-	sink := &sink{in: &messageReader{conn: r.target, buf: make([]byte, 8<<10)}}
+// relay is the state of the source's half; the target's half is a sink.
+type relay struct {
+	source   *messageReader
+	target   net.Conn
+	copies   []Copied
+	current  Copied          // of the COPY in progress
+	err      *pgconn.PgError // what the source said
+	writeErr error           // why the target took no more
+}
+
+func (r *relay) run(sourceSQL, targetSQL string) ([]Copied, error) {
 	if err := sendQuery(r.target, targetSQL); err != nil {
 		return nil, &RelayError{Side: Target, Err: err}
 	}
 	if err := sendQuery(r.source.conn, sourceSQL); err != nil {
 		return nil, &RelayError{Side: Source, Err: err}
 	}
+	sink := &sink{in: &messageReader{conn: r.target, buf: make([]byte, 8<<10)}}
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
@@ -78,29 +103,18 @@ func Relay(ctx context.Context, source, target *Conn, sourceSQL, targetSQL strin
 		}
 	}()
 	pumpErr := r.pump()
-	if pumpErr != nil {
-		r.abort() // releases the sink, which may wait for data that will not come
+	switch {
+	case r.writeErr != nil && !isAborted(r.writeErr):
+		_ = r.target.SetReadDeadline(time.Now().Add(lastWords))
+	case pumpErr != nil:
+		r.abort() // releases the sink, which waits for an answer that will not come
 	}
 	<-finished
-	if !stop() || ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
 	return r.outcome(sink, pumpErr)
-}
-
-// relay is the state of the source's half; the target's half is a sink.
-type relay struct {
-	source  *messageReader
-	target  net.Conn
-	copies  []Copied
-	current Copied // of the COPY in progress
-	err     *pgconn.PgError
-	aborted atomic.Bool
 }
 
 // abort makes every pending read and write on both connections return.
 func (r *relay) abort() {
-	r.aborted.Store(true)
 	past := time.Unix(1, 0)
 	_ = r.source.conn.SetDeadline(past)
 	_ = r.target.SetDeadline(past)
@@ -111,15 +125,17 @@ func (r *relay) abort() {
 func (r *relay) outcome(s *sink, pumpErr error) ([]Copied, error) {
 	switch {
 	case s.pgErr != nil:
-		return nil, &RelayError{Side: Target, Copy: len(s.rows), Rows: r.current.Rows, Err: s.pgErr}
+		return nil, r.targetError(s, s.pgErr)
 	case r.err != nil:
-		return nil, &RelayError{Side: Source, Copy: len(r.copies), Rows: r.current.Rows, Err: r.err}
-	case pumpErr != nil && !isTimeout(pumpErr):
-		return nil, &RelayError{Side: Source, Copy: len(r.copies), Rows: r.current.Rows, Err: pumpErr}
-	case s.err != nil:
-		return nil, &RelayError{Side: Target, Copy: len(s.rows), Rows: r.current.Rows, Err: s.err}
+		return nil, r.sourceError(r.err)
+	case pumpErr != nil && r.writeErr == nil && !isAborted(pumpErr):
+		return nil, r.sourceError(pumpErr)
+	case s.err != nil && !isAborted(s.err):
+		return nil, r.targetError(s, s.err)
+	case r.writeErr != nil:
+		return nil, r.targetError(s, r.writeErr)
 	case pumpErr != nil:
-		return nil, &RelayError{Side: Source, Copy: len(r.copies), Rows: r.current.Rows, Err: pumpErr}
+		return nil, r.sourceError(pumpErr)
 	}
 	if len(s.rows) != len(r.copies) {
 		return nil, fmt.Errorf("source sent %d COPYs, target took %d", len(r.copies), len(s.rows))
@@ -131,6 +147,18 @@ func (r *relay) outcome(s *sink, pumpErr error) ([]Copied, error) {
 		}
 	}
 	return r.copies, nil
+}
+
+func (r *relay) sourceError(err error) error {
+	return &RelayError{Side: Source, Copy: len(r.copies), Rows: r.current.Rows, Err: err}
+}
+
+func (r *relay) targetError(s *sink, err error) error {
+	rows := r.current.Rows
+	if len(s.rows) < len(r.copies) { // the source is ahead
+		rows = r.copies[len(s.rows)].Rows
+	}
+	return &RelayError{Side: Target, Copy: len(s.rows), Rows: rows, Err: err}
 }
 
 // pump reads the source until it is ready for the next query, and writes every
@@ -189,14 +217,25 @@ func (r *relay) pump() error {
 		}
 		flush()
 		if len(regions) > 0 {
-			if _, err := regions.WriteTo(r.target); err != nil {
-				return fmt.Errorf("write to target: %w", err)
+			if _, r.writeErr = regions.WriteTo(r.target); r.writeErr != nil {
+				return r.writeErr
 			}
 		}
 		if ready {
-			return nil
+			return r.endOfSource()
 		}
 	}
+}
+
+// endOfSource fails a COPY that the target waits in although the source has
+// none for it. A target that is in no COPY ignores the message.
+func (r *relay) endOfSource() error {
+	message, err := (&pgproto3.CopyFail{Message: "the source has no data for it"}).Encode(nil)
+	if err != nil {
+		return err
+	}
+	_, r.writeErr = r.target.Write(message)
+	return r.writeErr
 }
 
 // message handles what the source says beside data; done means that it is
@@ -266,12 +305,16 @@ type messageReader struct {
 	conn net.Conn
 	buf  []byte
 	r, w int
-	need int // size of the message that did not fit yet, 0 if none
+	need int   // size of the message that did not fit yet, 0 if none
+	bad  error // the stream cannot be understood from here on
 }
 
 // fill reads more, at least one byte, after moving what is unread to the front.
 // The buffer grows only for a message other than data that does not fit.
 func (m *messageReader) fill() error {
+	if m.bad != nil {
+		return m.bad
+	}
 	if m.r > 0 {
 		m.w = copy(m.buf, m.buf[m.r:m.w])
 		m.r = 0
@@ -288,18 +331,24 @@ func (m *messageReader) fill() error {
 }
 
 // header returns the type and the payload size of the next message if its
-// header is there; it consumes nothing.
+// header is there; it consumes nothing. After a header that no server sends,
+// fill fails.
 func (m *messageReader) header() (kind byte, size int, ok bool) {
 	if m.w-m.r < 5 {
 		return 0, 0, false
 	}
-	return m.buf[m.r], int(binary.BigEndian.Uint32(m.buf[m.r+1:])) - 4, true
+	kind, length := m.buf[m.r], binary.BigEndian.Uint32(m.buf[m.r+1:])
+	if length < 4 || length > math.MaxInt32 || kind != 'd' && length > maxMessage || kind == 'c' && length != 4 {
+		m.bad = fmt.Errorf("protocol error: message %q of length %d", kind, length)
+		return 0, 0, false
+	}
+	return kind, int(length) - 4, true
 }
 
 // body consumes the next message if it is there whole and returns its payload,
 // valid until the next fill.
 func (m *messageReader) body(size int) ([]byte, bool) {
-	if size < 0 || m.w-m.r < 5+size {
+	if m.w-m.r < 5+size {
 		m.need = 5 + size
 		return nil, false
 	}
@@ -336,7 +385,5 @@ func serverError(body []byte) *pgconn.PgError {
 	return pgconn.ErrorResponseToPgError(&message)
 }
 
-func isTimeout(err error) bool {
-	var e net.Error
-	return errors.As(err, &e) && e.Timeout()
-}
+// isAborted reports whether err is the work of [relay.abort].
+func isAborted(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -2,8 +2,13 @@ package pg
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // ScriptError is the error of one statement of a script.
@@ -26,10 +31,17 @@ const scriptMark = "pgconvoy_mark"
 // mark follows each, and the number of marks that came back is its index. c
 // should be in a transaction, which an error ends.
 func (c *Conn) Script(ctx context.Context, statements []string) error {
+	if len(statements) == 0 {
+		return nil
+	}
 	var sql strings.Builder
-	for _, s := range statements {
+	ends := make([]int, len(statements)) // in characters, as the server counts positions
+	chars := 0
+	for i, s := range statements {
+		s += "\n;SELECT 1 AS " + scriptMark + ";\n"
 		sql.WriteString(s)
-		sql.WriteString("\n;SELECT 1 AS " + scriptMark + ";\n")
+		chars += utf8.RuneCountInString(s)
+		ends[i] = chars
 	}
 	results := c.PgConn().Exec(ctx, sql.String())
 	done := 0
@@ -44,8 +56,14 @@ func (c *Conn) Script(ctx context.Context, statements []string) error {
 			done++
 		}
 	}
-	if err := results.Close(); err != nil {
-		return &ScriptError{Index: min(done, len(statements)-1), Err: err}
+	err := results.Close()
+	if err == nil {
+		return nil
 	}
-	return nil
+	var server *pgconn.PgError
+	if done == 0 && errors.As(err, &server) && server.Code == "42601" && server.Position > 0 {
+		// The server parses the whole text before it runs any of it.
+		done, _ = slices.BinarySearch(ends, int(server.Position))
+	}
+	return &ScriptError{Index: min(done, len(statements)-1), Err: err}
 }

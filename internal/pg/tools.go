@@ -2,6 +2,7 @@ package pg
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,10 +26,12 @@ type Tools struct {
 var ErrNoTools = errors.New("no suitable pg_dump and pg_restore")
 
 // FindTools looks for pg_dump and pg_restore in dir if it is given, otherwise
-// on PATH and where packages put them, and picks the smallest major that is at
-// least the source's: an older pg_dump refuses the server, and a newer one
-// may write what an older target does not know. The error lists what was found.
-func FindTools(ctx context.Context, dir string, sourceMajor int) (Tools, error) {
+// on PATH and where packages put them. An older pg_dump than the source refuses
+// it, and a newer one than the target may write what that does not know; among
+// those between, the newest knows best what the target makes of a statement:
+// before 17, for one, GRANT ALL does not mean MAINTAIN. If all are newer than
+// the target, the oldest is taken. The error lists what was found.
+func FindTools(ctx context.Context, dir string, sourceMajor, targetMajor int) (Tools, error) {
 	var found []string
 	best := Tools{}
 	for _, d := range toolDirs(dir) {
@@ -37,7 +40,7 @@ func FindTools(ctx context.Context, dir string, sourceMajor int) (Tools, error) 
 			continue
 		}
 		found = append(found, fmt.Sprintf("%d in %s", t.Major, d))
-		if t.Major >= sourceMajor && (best.Major == 0 || t.Major < best.Major) {
+		if t.Major >= sourceMajor && (best.Major == 0 || fitsBetter(t.Major, best.Major, targetMajor)) {
 			best = t
 		}
 	}
@@ -48,6 +51,15 @@ func FindTools(ctx context.Context, dir string, sourceMajor int) (Tools, error) 
 		return Tools{}, fmt.Errorf("%w for a source of major version %d; found: %s", ErrNoTools, sourceMajor, strings.Join(found, ", "))
 	}
 	return best, nil
+}
+
+// fitsBetter reports whether tools of major a suit the target better than those
+// of major b.
+func fitsBetter(a, b, target int) bool {
+	if a <= target && b <= target {
+		return a > b
+	}
+	return a < b
 }
 
 func toolDirs(dir string) []string {
@@ -112,7 +124,7 @@ func (t Tools) DumpSchema(ctx context.Context, uri, snapshot, file string, witho
 	if cfg.Password != "" {
 		cmd.Env = append(cmd.Env, "PGPASSWORD="+cfg.Password)
 	}
-	return runTool(cmd, cfg.Password)
+	return runTool(ctx, cmd, cfg.Password)
 }
 
 // DropSQL returns the statements that drop everything the archive creates, in
@@ -125,19 +137,22 @@ func (t Tools) restore(ctx context.Context, args ...string) ([]byte, error) {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, t.Restore, args...)
 	cmd.Stdout = &out
-	if err := runTool(cmd, ""); err != nil {
+	if err := runTool(ctx, cmd, ""); err != nil {
 		return nil, err
 	}
 	return out.Bytes(), nil
 }
 
 // runTool runs the command and makes its last words part of the error.
-func runTool(cmd *exec.Cmd, secret string) error {
+func runTool(ctx context.Context, cmd *exec.Cmd, secret string) error {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	err := cmd.Run()
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case ctx.Err() != nil: // rather than the signal that the program got
+		return fmt.Errorf("run %s: %w", filepath.Base(cmd.Path), context.Cause(ctx))
 	}
 	var words []string
 	for line := range strings.Lines(stderr.String()) {
@@ -155,25 +170,56 @@ func runTool(cmd *exec.Cmd, secret string) error {
 	return fmt.Errorf("run %s: %w: %s", filepath.Base(cmd.Path), err, text)
 }
 
-var kvPassword = regexp.MustCompile(`(?i)\b(password|sslpassword)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s']*)`)
-
-// withoutPassword removes the password from a connection URI or key=value
-// string.
+// withoutPassword removes the passwords from a connection URI or key=value
+// string. All else stays as it is written, for libpq to read.
 func withoutPassword(uri string) (string, error) {
-	if !strings.HasPrefix(uri, "postgres://") && !strings.HasPrefix(uri, "postgresql://") {
-		return kvPassword.ReplaceAllString(uri, ""), nil
+	for _, scheme := range []string{"postgres://", "postgresql://"} {
+		if rest, ok := strings.CutPrefix(uri, scheme); ok {
+			return scheme + withoutURIPassword(rest), nil
+		}
 	}
-	u, err := url.Parse(uri)
-	if err != nil {
-		return "", errors.New("parse connection URI")
+	return withoutKeyPassword(uri)
+}
+
+func withoutURIPassword(rest string) string {
+	user := ""
+	// As libpq reads it: an @ before the first slash ends user and password.
+	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' {
+		user, _, _ = strings.Cut(rest[:i], ":")
+		user, rest = user+"@", rest[i+1:]
 	}
-	if u.User != nil {
-		u.User = url.User(u.User.Username())
+	rest, query, _ := strings.Cut(rest, "?")
+	var kept []string
+	for parameter := range strings.SplitSeq(query, "&") {
+		key, _, _ := strings.Cut(parameter, "=")
+		key, err := url.PathUnescape(key)
+		if err == nil && key != "" && !isPassword(strings.TrimSpace(key)) {
+			kept = append(kept, parameter)
+		}
 	}
-	q := u.Query()
-	q.Del("password")
-	q.Del("sslpassword")
-	// libpq reads %20, but not +, as a space.
-	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
-	return u.String(), nil
+	if len(kept) == 0 {
+		return user + rest
+	}
+	return user + rest + "?" + strings.Join(kept, "&")
+}
+
+func isPassword(key string) bool { return key == "password" || key == "sslpassword" }
+
+// keyValue matches one setting of a key=value string: the value is quoted, or
+// ends at the first space; a backslash escapes the character after it.
+var keyValue = regexp.MustCompile(`^[ \t\n\r\v\f]*([^ \t\n\r\v\f=]+)[ \t\n\r\v\f]*=[ \t\n\r\v\f]*('(?s:[^'\\]|\\.)*'|(?:(?s:\\.)|[^' \t\n\r\v\f\\])(?:(?s:\\.)|[^ \t\n\r\v\f\\])*\\?|)`)
+
+func withoutKeyPassword(settings string) (string, error) {
+	var kept []string
+	for strings.Trim(settings, " \t\n\r\v\f") != "" {
+		m := keyValue.FindStringSubmatch(settings)
+		if m == nil {
+			return "", errors.New("parse connection string: not key=value")
+		}
+		if !isPassword(m[1]) {
+			kept = append(kept, m[1]+"="+cmp.Or(m[2], "''"))
+		}
+		settings = settings[len(m[0]):]
+	}
+	return strings.Join(kept, " "), nil
 }

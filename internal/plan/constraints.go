@@ -110,15 +110,26 @@ func (b *builder) attachStatements(r pg.Relation) []tasks.Statement {
 		}
 	}
 	for _, x := range b.indexes[r.OID] {
-		if x.Clustered {
-			add(fmt.Sprintf("ALTER TABLE ONLY %s CLUSTER ON %s", table, tasks.QuoteIdent(x.Name)))
-		}
-		if x.ReplicaIdentity {
-			add(fmt.Sprintf("ALTER TABLE ONLY %s REPLICA IDENTITY USING INDEX %s", table, tasks.QuoteIdent(x.Name)))
-		}
-		for _, e := range x.Extensions {
-			add(fmt.Sprintf("ALTER INDEX %s DEPENDS ON EXTENSION %s", indexName(r, x), tasks.QuoteIdent(e)))
-		}
+		statements = append(statements, marks(r, x)...)
+	}
+	return statements
+}
+
+// marks returns what refers to a finished index.
+func marks(r pg.Relation, x pg.Index) []tasks.Statement {
+	var statements []tasks.Statement
+	add := func(format string, args ...any) {
+		sql := fmt.Sprintf(format, args...)
+		statements = append(statements, tasks.Statement{Label: sql, SQL: sql})
+	}
+	if x.Clustered {
+		add("ALTER TABLE ONLY %s CLUSTER ON %s", nameOf(r), tasks.QuoteIdent(x.Name))
+	}
+	if x.ReplicaIdentity {
+		add("ALTER TABLE ONLY %s REPLICA IDENTITY USING INDEX %s", nameOf(r), tasks.QuoteIdent(x.Name))
+	}
+	for _, e := range x.Extensions {
+		add("ALTER INDEX %s DEPENDS ON EXTENSION %s", indexName(r, x), tasks.QuoteIdent(e))
 	}
 	return statements
 }
@@ -206,10 +217,7 @@ func (b *builder) attachPartitioned(r pg.Relation, needs []tasks.Group) error {
 			sql := fmt.Sprintf("ALTER INDEX %s ATTACH PARTITION %s", indexName(r, x), indexName(leaf, child))
 			statements = append(statements, tasks.Statement{Label: sql, SQL: sql})
 		}
-		if x.ReplicaIdentity {
-			sql := fmt.Sprintf("ALTER TABLE ONLY %s REPLICA IDENTITY USING INDEX %s", nameOf(r), tasks.QuoteIdent(x.Name))
-			statements = append(statements, tasks.Statement{Label: sql, SQL: sql})
-		}
+		statements = append(statements, marks(r, x)...)
 	}
 	t := tasks.Task{
 		Kind: tasks.KindAttach, ID: tasks.NewID(tasks.KindAttach, r.Schema, r.Name, "all"),
@@ -224,6 +232,9 @@ func (b *builder) attachPartitioned(r pg.Relation, needs []tasks.Group) error {
 func (b *builder) analyzePartitioned(leaves map[uint32][]uint32) error {
 	for _, r := range b.in.Catalog.Tables {
 		if r.Kind != "p" || !b.has(r.OID) || !b.analyzesItself(r) {
+			if r.Kind == "p" && r.OverForeign {
+				b.skipStatistics(r)
+			}
 			continue
 		}
 		if err := b.analyze(r, []tasks.Group{b.attached[r.OID]}); err != nil {
@@ -247,12 +258,20 @@ func (b *builder) inherit(table uint32, leaves map[uint32][]uint32, g tasks.Grou
 // groupsOf returns the distinct groups of the tables, in a stable order.
 func (b *builder) groupsOf(tables []uint32, of map[uint32]tasks.Group) []tasks.Group {
 	var groups []tasks.Group
+	seen := map[tasks.Group]bool{"": true}
 	for _, t := range tables {
-		if g := of[t]; g != "" && !slices.Contains(groups, g) {
+		if g := of[t]; !seen[g] {
+			seen[g] = true
 			groups = append(groups, g)
 		}
 	}
 	return groups
+}
+
+// configures reports whether the table is one of the configuration tables that
+// are copied.
+func (b *builder) configures(table uint32) bool {
+	return slices.ContainsFunc(b.in.Catalog.ExtensionConfig, func(c pg.ConfigTable) bool { return c.OID == table && c.Kind == "r" })
 }
 
 // foreignKeys adds every foreign key: first without looking at the rows, then
@@ -262,22 +281,29 @@ func (b *builder) groupsOf(tables []uint32, of map[uint32]tasks.Group) []tasks.G
 func (b *builder) foreignKeys() error {
 	for _, f := range b.in.Catalog.ForeignKeys {
 		table, references := b.relation[f.Table], b.relation[f.References]
-		if table == nil || references == nil || !b.in.Selection.fkeys[f.OID] {
+		if table == nil || !b.in.Selection.fkeys[f.OID] {
 			b.skip("foreign key "+f.Name, "pg_dump leaves it out")
 			continue
 		}
 		if f.Definition == "" {
 			return fmt.Errorf("foreign key %s of %s was dropped since the snapshot was taken", f.Name, nameOf(*table))
 		}
-		if err := b.foreignKey(f, *table, *references); err != nil {
+		if err := b.foreignKey(f, *table, references); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (b *builder) foreignKey(f pg.ForeignKey, table, references pg.Relation) error {
-	partitioned := table.Kind == "p" || references.Kind == "p"
+// foreignKey adds one foreign key. references is nil if the referenced table
+// belongs to an extension: its rows are there after CREATE EXTENSION, or with
+// those of the configuration tables, and it may well be partitioned.
+func (b *builder) foreignKey(f pg.ForeignKey, table pg.Relation, references *pg.Relation) error {
+	needs := b.groupsOf([]uint32{f.Table, f.References}, b.analyzed)
+	if references == nil && b.configures(f.References) {
+		needs = append(needs, extensionGroup)
+	}
+	partitioned := table.Kind == "p" || references == nil || references.Kind == "p"
 	apart := f.Validated && f.Enforced && (!partitioned || b.in.TargetMajor >= 18)
 	only, suffix := "ONLY ", ""
 	if table.Kind == "p" {
@@ -289,7 +315,7 @@ func (b *builder) foreignKey(f pg.ForeignKey, table, references pg.Relation) err
 	add := tasks.Task{
 		Kind: tasks.KindFKeyAdd, ID: tasks.NewID(tasks.KindFKeyAdd, table.Schema, table.Name, f.Name, "add"),
 		Group: tasks.Group(fmt.Sprintf("fkey:%d", f.OID)), Wave: tasks.WaveData, Weight: table.Bytes / 10,
-		Needs: b.groupsOf([]uint32{f.Table, f.References}, b.analyzed),
+		Needs: needs,
 	}
 	sql := fmt.Sprintf("ALTER TABLE %s%s ADD CONSTRAINT %s %s%s", only, nameOf(table), tasks.QuoteIdent(f.Name), f.Definition, suffix)
 	if err := b.add(add, tasks.Statements{On: on(table), Statements: []tasks.Statement{{Label: sql, SQL: sql}}}); err != nil {

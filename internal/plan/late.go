@@ -19,7 +19,7 @@ func (b *builder) late() error {
 		return err
 	}
 	s := b.in.Selection
-	after, err := b.lateChunks("post-data", s.Rest, []tasks.Group{tasks.WaveData})
+	after, err := b.lateChunks("post-data", s.Rest, afterData())
 	if err != nil {
 		return err
 	}
@@ -34,6 +34,11 @@ func (b *builder) late() error {
 	_, err = b.lateChunks("last", s.Last, slices.Concat(after, refreshed))
 	return err
 }
+
+// afterData is what to wait for in order to come after all rows, indexes and
+// constraints. A wave without tasks holds nobody up: where there are no rows,
+// it is the schema alone that must be there.
+func afterData() []tasks.Group { return []tasks.Group{tasks.WaveSchema, tasks.WaveData} }
 
 // lateChunks adds the entries as a chain of tasks and returns what to wait for
 // in order to come after them.
@@ -97,7 +102,7 @@ func (b *builder) sequences() error {
 		n++
 		err := b.add(tasks.Task{
 			Kind: tasks.KindSequences, ID: tasks.NewID(tasks.KindSequences, "sequences", fmt.Sprintf("s%04d", n)),
-			Wave: tasks.WaveLate, Needs: []tasks.Group{tasks.WaveData},
+			Wave: tasks.WaveLate, Needs: afterData(),
 		}, tasks.Sequences{Names: chunk})
 		if err != nil {
 			return err

@@ -8,8 +8,11 @@ package plan
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
@@ -38,6 +41,9 @@ type Input struct {
 
 // Build makes the plan.
 func Build(in Input) (tasks.Plan, error) {
+	if err := in.readable(); err != nil {
+		return tasks.Plan{}, err
+	}
 	b := newBuilder(in)
 	steps := []func() error{b.schema, b.tables, b.partitioned, b.foreignKeys, b.extensionData, b.largeObjects, b.late, b.verify}
 	for _, step := range steps {
@@ -51,6 +57,37 @@ func Build(in Input) (tasks.Plan, error) {
 	return b.plan, b.check()
 }
 
+// readable refuses text that is not UTF-8, which a database with encoding
+// SQL_ASCII may hold: specs are stored as JSON, where such bytes would silently
+// become others.
+func (in Input) readable() error {
+	check := func(what string, texts ...string) error {
+		for _, t := range texts {
+			if !utf8.ValidString(t) {
+				return fmt.Errorf("%s %q is not valid UTF-8 in its name or definition", what, strings.ToValidUTF8(texts[0], "?"))
+			}
+		}
+		return nil
+	}
+	var errs []error
+	for _, r := range in.Catalog.Tables {
+		errs = append(errs, check("table", append([]string{r.Name, r.Schema}, r.Columns...)...))
+	}
+	for _, x := range in.Catalog.Indexes {
+		errs = append(errs, check("index", x.Name, x.Definition))
+	}
+	for _, f := range in.Catalog.ForeignKeys {
+		errs = append(errs, check("foreign key", f.Name, f.Definition))
+	}
+	for _, s := range in.Catalog.Sequences {
+		errs = append(errs, check("sequence", s.Name, s.Schema))
+	}
+	for _, e := range in.SQL {
+		errs = append(errs, check("archive entry", e.Entry.Desc+" "+e.Entry.Rest, e.SQL))
+	}
+	return errors.Join(errs...)
+}
+
 // builder is the plan in the making.
 type builder struct {
 	in       Input
@@ -61,7 +98,7 @@ type builder struct {
 	children map[uint32][]pg.Index // attached indexes, by partitioned index
 	attached map[uint32]tasks.Group
 	analyzed map[uint32]tasks.Group
-	verified []tasks.VerifyTable
+	verified []verified
 	entrySQL map[int]pg.EntrySQL // by dump ID
 }
 
@@ -151,13 +188,19 @@ func (b *builder) chunks(entries []pg.Entry) [][]tasks.Statement {
 			text := sql.SQL
 			if sql.Settings != settings {
 				settings = sql.Settings
-				text = settings + "\n" + text
+				text = local(settings) + "\n" + text
 			}
 			statements = append(statements, tasks.Statement{Label: e.Desc + " " + e.Rest, SQL: text})
 		}
 		chunks = append(chunks, statements)
 	}
 	return chunks
+}
+
+// local bounds settings to the transaction: the session that it runs in goes
+// on to other tasks, whose indexes would land in the tablespace of this one.
+func local(settings string) string {
+	return strings.ReplaceAll(settings, "SET default_", "SET LOCAL default_")
 }
 
 // check refuses a plan that could never finish: every group that is needed

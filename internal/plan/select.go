@@ -35,44 +35,54 @@ const (
 func Select(cat pg.Catalog, entries []pg.Entry) (Selection, error) {
 	s := Selection{tables: map[uint32]bool{}, indexes: map[uint32]bool{}, fkeys: map[uint32]bool{}}
 	indexes, constraints, fkeys := byOID(cat)
-	last := map[int]bool{} // dump IDs of the entries in Last
+	last := map[int]int{}  // dump IDs of the entries in Last, and their ranks
+	rest := map[int]bool{} // dump IDs of the entries in Rest
 	for _, e := range entries {
 		switch e.Desc {
 		case "ACL", "DEFAULT ACL":
 			s.Access = append(s.Access, e)
 		case "INDEX", "CONSTRAINT", "FK CONSTRAINT":
 			if !s.replace(e, indexes, constraints, fkeys) {
-				s.Rest = append(s.Rest, e) // an index of a materialized view, for one
+				s.later(e, rest) // an index of a materialized view, for one
 			}
 		case "INDEX ATTACH":
 			s.Replaced = append(s.Replaced, e)
 		case "STATISTICS":
-			s.Statistics = append(s.Statistics, e)
+			if slices.ContainsFunc(e.Deps, func(id int) bool { return rest[id] }) {
+				s.later(e, rest) // of a materialized view that is made late
+			} else {
+				s.Statistics = append(s.Statistics, e)
+			}
 		case "MATERIALIZED VIEW DATA":
 			s.Refresh = append(s.Refresh, e)
 		case "PUBLICATION", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "SUBSCRIPTION", "SUBSCRIPTION TABLE", "EVENT TRIGGER":
-			last[e.DumpID] = true
+			last[e.DumpID] = lastRank(e)
 			s.Last = append(s.Last, e)
 		case "LARGE OBJECT", "BLOB", "BLOBS", "BLOB METADATA", "TABLE DATA", "SEQUENCE SET", "STATISTICS DATA":
 			return s, fmt.Errorf("archive entry %q is of a section that was not asked for", e.Line)
 		default:
-			s.place(e, last)
+			s.place(e, last, rest)
 		}
 	}
-	slices.SortStableFunc(s.Last, func(x, y pg.Entry) int { return lastRank(x) - lastRank(y) })
+	slices.SortStableFunc(s.Last, func(x, y pg.Entry) int { return last[x.DumpID] - last[y.DumpID] })
 	return s, s.complete(len(entries))
 }
 
 // place puts an entry that is run as it is where its section, or what it
 // describes, says.
-func (s *Selection) place(e pg.Entry, last map[int]bool) {
-	follows := slices.ContainsFunc(e.Deps, func(id int) bool { return last[id] })
+func (s *Selection) place(e pg.Entry, last map[int]int, rest map[int]bool) {
+	rank, follows := 0, false // of what the entry is about, if that is in Last
+	for _, id := range e.Deps {
+		if r, there := last[id]; there {
+			rank, follows = max(rank, r), true
+		}
+	}
 	switch {
 	case follows && (e.Desc == "COMMENT" || e.Desc == "SECURITY LABEL"):
-		last[e.DumpID] = true
+		last[e.DumpID] = rank
 		s.Last = append(s.Last, e)
 	case e.Post:
-		s.Rest = append(s.Rest, e)
+		s.later(e, rest)
 	default:
 		s.Pre = append(s.Pre, e)
 		switch e.Desc {
@@ -82,6 +92,11 @@ func (s *Selection) place(e pg.Entry, last map[int]bool) {
 			s.ForeignTables = append(s.ForeignTables, e)
 		}
 	}
+}
+
+func (s *Selection) later(e pg.Entry, rest map[int]bool) {
+	rest[e.DumpID] = true
+	s.Rest = append(s.Rest, e)
 }
 
 // replace reports whether a task does what the entry would.
@@ -117,9 +132,10 @@ func byOID(cat pg.Catalog) (indexes, constraints, fkeys map[uint32]uint32) {
 	return indexes, constraints, fkeys
 }
 
-// lastRank orders what comes last: event triggers after all other DDL.
+// lastRank orders what comes last: event triggers, and what describes them,
+// after all other DDL.
 func lastRank(e pg.Entry) int {
-	if e.Desc == "EVENT TRIGGER" || e.Desc == "COMMENT" || e.Desc == "SECURITY LABEL" {
+	if e.Desc == "EVENT TRIGGER" {
 		return 1
 	}
 	return 0

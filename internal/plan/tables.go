@@ -20,7 +20,7 @@ func (b *builder) tables() error {
 		case r.Kind != "r":
 		case !b.has(r.OID):
 			b.skip("table "+nameOf(r).String(), "pg_dump leaves it out")
-		case r.Bytes <= b.in.Options.BundleMaxTable && b.loadRoot(r) == nil:
+		case b.in.Options.BundleMaxTable > 0 && r.Bytes <= b.in.Options.BundleMaxTable && b.loadRoot(r) == nil:
 			small = append(small, r)
 		default:
 			if err := b.table(r); err != nil {
@@ -41,7 +41,7 @@ func (b *builder) table(r pg.Relation) error {
 	}
 	parts := b.parts(r)
 	for i, p := range parts {
-		spec := tasks.Copy{Table: tableOf(r), Part: p, Freeze: len(parts) == 1 && root == nil}
+		spec := tasks.Copy{Table: tableOf(r), Part: p, Freeze: len(parts) == 1 && root == nil && freezable(r)}
 		item := "all"
 		if len(parts) > 1 {
 			spec.Parts = len(parts)
@@ -61,7 +61,7 @@ func (b *builder) table(r pg.Relation) error {
 	}
 	b.planned(r, len(parts), "")
 	if root == nil {
-		b.verifyLater(r, false)
+		b.verifyLater(r)
 	}
 	return b.afterCopy(r, copied)
 }
@@ -87,7 +87,15 @@ func (b *builder) afterCopy(r pg.Relation, copied tasks.Group) error {
 // others: they hold those of the tables that inherit from it, too.
 func (b *builder) analyzedLate(r pg.Relation) bool { return r.Kind == "r" && r.Inherited }
 
+func (b *builder) skipStatistics(r pg.Relation) {
+	b.skip("statistics of "+nameOf(r).String(), "ANALYZE would read its foreign tables on their own servers")
+}
+
 func (b *builder) analyzeLate(r pg.Relation) error {
+	if r.OverForeign {
+		b.skipStatistics(r)
+		return nil
+	}
 	return b.add(tasks.Task{
 		Kind: tasks.KindAnalyze, ID: tasks.NewID(tasks.KindAnalyze, r.Schema, r.Name, "all"),
 		Wave: tasks.WaveLate, Needs: []tasks.Group{tasks.WaveData}, Weight: r.Bytes / 100,
@@ -105,9 +113,18 @@ func (b *builder) analyze(r pg.Relation, needs []tasks.Group) error {
 }
 
 // analyzesItself reports whether the table needs an ANALYZE of its own: until
-// 17, ANALYZE of a partitioned table analyzes all of its partitions, too.
+// 17, ANALYZE of a partitioned table analyzes all of its partitions, too. A
+// tree with partitions on another server is never analyzed as a whole, as that
+// would read them there; its own leaves are.
 func (b *builder) analyzesItself(r pg.Relation) bool {
-	return r.Parent == 0 || b.in.TargetMajor >= 18
+	if r.OverForeign {
+		return false
+	}
+	root := b.relation[r.OID]
+	for p := b.relation[r.Parent]; p != nil; p = b.relation[p.Parent] {
+		root = p
+	}
+	return r.Parent == 0 || b.in.TargetMajor >= 18 || root != nil && root.OverForeign
 }
 
 func (b *builder) analyzeStatement(r pg.Relation) tasks.Statement {
@@ -135,7 +152,7 @@ func (b *builder) bundles(small []pg.Relation) error {
 		return err
 	}
 	for _, r := range small {
-		if len(current) == b.in.Options.BundleMaxTables || bytes+r.Bytes > b.in.Options.BundleMaxBytes {
+		if len(current) >= max(b.in.Options.BundleMaxTables, 1) || bytes+r.Bytes > b.in.Options.BundleMaxBytes {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -157,21 +174,27 @@ func (b *builder) bundle(name string, tables []pg.Relation, bytes int64) error {
 		if err != nil {
 			return err
 		}
+		loaded := tasks.Loaded{Copy: tasks.Copy{Table: tableOf(r), Freeze: freezable(r)}, After: after}
 		switch {
 		case b.analyzedLate(r):
 			if err := b.analyzeLate(r); err != nil {
 				return err
 			}
 		case b.analyzesItself(r):
-			after = append(after, b.analyzeStatement(r))
+			loaded.Analyze = []tasks.Statement{b.analyzeStatement(r)}
 		}
-		spec.Tables = append(spec.Tables, tasks.Loaded{Copy: tasks.Copy{Table: tableOf(r), Freeze: true}, After: after})
+		spec.Tables = append(spec.Tables, loaded)
 		b.attached[r.OID], b.analyzed[r.OID] = t.Group, t.Group
 		b.planned(r, 1, t.ID)
-		b.verifyLater(r, false)
+		b.verifyLater(r)
 	}
 	return b.add(t, spec)
 }
+
+// freezable reports whether the table's rows may be written frozen where one
+// task truncates and loads it: other access methods than the built-in one need
+// not know what that is.
+func freezable(r pg.Relation) bool { return r.AccessMethod == "heap" }
 
 func (b *builder) planned(r pg.Relation, parts int, bundle tasks.ID) {
 	b.plan.Tables = append(b.plan.Tables, tasks.PlannedTable{
@@ -244,6 +267,9 @@ func (b *builder) parts(r pg.Relation) []tasks.Part {
 	return []tasks.Part{{}}
 }
 
+// extensionGroup is the task that copies the rows of configuration tables.
+const extensionGroup tasks.Group = "extension-data"
+
 // extensionData adds one task for the rows of all configuration tables:
 // referenced tables first.
 func (b *builder) extensionData() error {
@@ -264,7 +290,7 @@ func (b *builder) extensionData() error {
 	}
 	return b.add(tasks.Task{
 		Kind: tasks.KindExtensionData, ID: tasks.NewID(tasks.KindExtensionData, "extension-data", "all"),
-		Wave: tasks.WaveData, Needs: []tasks.Group{tasks.WaveSchema},
+		Group: extensionGroup, Wave: tasks.WaveData, Needs: []tasks.Group{tasks.WaveSchema},
 	}, spec)
 }
 
@@ -296,7 +322,8 @@ func byReferences(tables []pg.ConfigTable) []pg.ConfigTable {
 	return ordered
 }
 
-// largeObjects adds one task for every thousand large objects.
+// largeObjects adds one task for every thousand large objects; the last may
+// have one more.
 func (b *builder) largeObjects() error {
 	bounds := b.in.Catalog.LargeObjects
 	if len(bounds) == 0 {

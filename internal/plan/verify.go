@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
@@ -14,30 +15,45 @@ const (
 )
 
 // verifyLater notes a table to compare after the copy.
-func (b *builder) verifyLater(r pg.Relation, descend bool) {
-	v := tasks.VerifyTable{Table: tableOf(r), Descend: descend}
-	if descend {
-		for _, leaf := range b.in.Catalog.Tables {
-			if root := b.loadRoot(leaf); leaf.Kind == "r" && root != nil && root.OID == r.OID {
-				v.Leaves = append(v.Leaves, nameOf(leaf))
-			}
-		}
-	}
-	b.verified = append(b.verified, v)
+func (b *builder) verifyLater(r pg.Relation) {
+	b.verified = append(b.verified, verified{tasks.VerifyTable{Table: tableOf(r)}, r.Bytes})
 }
 
-// verify adds the tasks that compare the finished copy with the source. Tables
-// that were loaded through their root are compared as a whole.
+// verified is a table to compare, and its size on the source.
+type verified struct {
+	table tasks.VerifyTable
+	bytes int64
+}
+
+// roots returns the tables that others were loaded through: they are compared
+// as a whole, with all of their leaves.
+func (b *builder) roots() []verified {
+	var roots []verified
+	position := map[uint32]int{}
+	for _, leaf := range b.in.Catalog.Tables {
+		if leaf.Kind != "r" || !b.has(leaf.OID) {
+			continue
+		}
+		root := b.loadRoot(leaf)
+		if root == nil {
+			continue
+		}
+		i, known := position[root.OID]
+		if !known {
+			i = len(roots)
+			position[root.OID] = i
+			roots = append(roots, verified{table: tasks.VerifyTable{Table: tableOf(*root), Descend: true}})
+		}
+		roots[i].table.Leaves = append(roots[i].table.Leaves, nameOf(leaf))
+		roots[i].bytes += leaf.Bytes
+	}
+	return roots
+}
+
+// verify adds the tasks that compare the finished copy with the source.
 func (b *builder) verify() error {
 	if b.in.Options.Verify == "none" {
 		return nil
-	}
-	roots := map[uint32]bool{}
-	for _, leaf := range b.in.Catalog.Tables {
-		if root := b.loadRoot(leaf); leaf.Kind == "r" && root != nil && b.has(leaf.OID) && !roots[root.OID] {
-			roots[root.OID] = true
-			b.verifyLater(*root, true)
-		}
 	}
 	var current []tasks.VerifyTable
 	var bytes int64
@@ -49,21 +65,20 @@ func (b *builder) verify() error {
 		n++
 		t := tasks.Task{
 			Kind: tasks.KindVerify, ID: tasks.NewID(tasks.KindVerify, "verify", fmt.Sprintf("v%04d", n)),
-			Wave: tasks.WaveVerify, Needs: []tasks.Group{tasks.WaveData, tasks.WaveLate}, Weight: bytes,
+			Wave: tasks.WaveVerify, Needs: append(afterData(), tasks.WaveLate), Weight: bytes,
 		}
 		err := b.add(t, tasks.Verify{Level: b.in.Options.Verify, Tables: current})
 		current, bytes = nil, 0
 		return err
 	}
-	for _, v := range b.verified {
-		size := b.relation[v.OID].Bytes
-		if len(current) == verifyTables || bytes+size > verifyBytes {
+	for _, v := range slices.Concat(b.verified, b.roots()) {
+		if len(current) == verifyTables || bytes+v.bytes > verifyBytes {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
-		current = append(current, v)
-		bytes += size
+		current = append(current, v.table)
+		bytes += v.bytes
 	}
 	return flush()
 }

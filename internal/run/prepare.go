@@ -90,7 +90,7 @@ func Check(ctx context.Context, o Options) (_ *Prepared, err error) {
 		return nil, findings.Err()
 	}
 	var toolsErr error
-	p.tools, toolsErr = pg.FindTools(ctx, o.Config.PGBindir, p.source.Major())
+	p.tools, toolsErr = pg.FindTools(ctx, o.Config.PGBindir, p.source.Major(), p.target.Major())
 	findings, err = check.Run(ctx, check.Input{
 		Source: p.source, Target: p.target, Connections: connections(o.Config), Tools: p.tools, ToolsErr: toolsErr,
 	})

@@ -83,13 +83,17 @@ func (r *running) look(ctx context.Context) (done bool, err error) {
 	case counts[tasks.Ready] > 0:
 		return false, nil
 	}
-	// Nothing is ready: either the last event overtook a promotion, or what is left waits for failed tasks.
+	// Nothing was ready a moment ago: a promotion is under way, or was lost, or what is left waits for failed tasks.
 	if err := r.reconcile(ctx); err != nil {
 		return false, err
 	}
-	counts, err = r.ledger.Counts(ctx, target)
-	if err != nil || counts[tasks.Ready] > 0 || counts[tasks.Done] == counts.Total() {
+	stuck, err := r.ledger.Stuck(ctx, target)
+	if err != nil || !stuck {
 		return false, err
+	}
+	counts, err = r.ledger.Counts(ctx, target)
+	if err != nil || counts[tasks.Done] == counts.Total() {
+		return err == nil, err
 	}
 	return false, &stuckError{failed: counts[tasks.Failed], pending: counts[tasks.Pending]}
 }

@@ -15,6 +15,7 @@ type Report struct {
 	Stages   []StageReport `json:"stages"`
 	Skipped  []Skipped     `json:"skipped"`
 	Failures []Failure     `json:"failures"`
+	Notes    []Note        `json:"notes"`
 	Verified string        `json:"verified"` // the level that passed, "" if none was asked for or it did not pass
 	Pending  int           `json:"pending"`  // tasks that are not done, failed ones left out
 }
@@ -46,4 +47,10 @@ type Failure struct {
 	Kind     Kind   `json:"kind"`
 	Attempts int    `json:"attempts"`
 	Reason   string `json:"reason"`
+}
+
+// Note is what a person should know of a task that is done.
+type Note struct {
+	Task ID     `json:"task"`
+	Text string `json:"text"`
 }

@@ -101,8 +101,9 @@ type Statements struct {
 // Loaded is one table of a bundle: its copy, and what runs after all copies of
 // the bundle, in the same transaction.
 type Loaded struct {
-	Copy  Copy        `json:"copy"`
-	After []Statement `json:"after,omitempty"`
+	Copy    Copy        `json:"copy"`
+	After   []Statement `json:"after,omitempty"`
+	Analyze []Statement `json:"analyze,omitempty"` // may fail without harm
 }
 
 // Bundle is the spec of [KindBundle] and [KindExtensionData]: several tables

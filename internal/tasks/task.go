@@ -82,6 +82,7 @@ type Result struct {
 	Bytes    int64        // bytes of COPY data relayed, headers left out
 	Snapshot int          // number of the snapshot that rows were read in, 0 if none was
 	Tables   []TableCount // what was copied of each table
+	Notes    []string     // what a person should know although the task is done
 	Added    []Task       // tasks that this one was split into; they join its group
 }
 

@@ -39,10 +39,11 @@ func (copyBundle) Do(ctx context.Context, j *Job) (tasks.Result, error) {
 		return tasks.Result{}, tasks.Discard(err)
 	}
 	var copies []tasks.Copy
-	var after []tasks.Statement
+	var after, analyze []tasks.Statement
 	var owner []tasks.Name // table of each statement
 	for _, t := range spec.Tables {
 		copies = append(copies, t.Copy)
+		analyze = append(analyze, t.Analyze...)
 		for _, s := range t.After {
 			after = append(after, s)
 			owner = append(owner, t.Copy.Table.Name)
@@ -54,6 +55,9 @@ func (copyBundle) Do(ctx context.Context, j *Job) (tasks.Result, error) {
 		if err = j.Target.Script(ctx, sqlOf(after)); errors.As(err, &script) {
 			err = fmt.Errorf("%s: %s: %w", owner[script.Index], after[script.Index].Label, script.Err)
 		}
+	}
+	if err == nil {
+		result.Notes, err = j.analyze(ctx, analyze)
 	}
 	if err != nil && ctx.Err() == nil && len(spec.Tables) > 1 && j.Task.Kind == tasks.KindBundle && pg.Classify(err) != pg.Transient {
 		return tasks.Result{}, splitBundle(j.Task, spec, err)

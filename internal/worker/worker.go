@@ -93,7 +93,7 @@ func New(o Options, q Queue, l Ledger) *Worker {
 			tasks.KindSchema:        statements,
 			tasks.KindIndex:         statements,
 			tasks.KindAttach:        statements,
-			tasks.KindAnalyze:       statements,
+			tasks.KindAnalyze:       analyzeTable{},
 			tasks.KindFKeyAdd:       statements,
 			tasks.KindFKeyValidate:  statements,
 			tasks.KindRefresh:       statements,

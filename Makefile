@@ -1,0 +1,73 @@
+# make help lists the targets. .ci/run is what has to pass before a change
+# lands: make check with the servers of other majors where they can be had.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help build test lint layers fmt fmt-check vet check demo bench clean postgres race-compiler
+
+# The version of the linter; it is built once into .cache/bin.
+LINT_VERSION := v2.15.0
+LINT := .cache/bin/golangci-lint-$(LINT_VERSION)
+# How long the tests of one package may take.
+TEST_TIMEOUT ?= 15m
+# What go test tests, and further flags: make test PKG=./internal/plan/... TESTFLAGS='-run Hash -v'
+PKG ?= ./...
+TESTFLAGS ?=
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/planner and bin/worker, both static
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+test: postgres race-compiler ## run all tests with the race detector, on PostgreSQL servers that they start themselves
+	go test -race -timeout $(TEST_TIMEOUT) $(TESTFLAGS) $(PKG)
+
+lint: $(LINT) ## run golangci-lint, the import rules of the layers among it
+	$(LINT) run ./...
+
+layers: $(LINT) ## check only which package imports which
+	$(LINT) run --enable-only depguard ./...
+
+fmt: $(LINT) ## format the Go files and their imports
+	$(LINT) fmt ./...
+
+vet: ## run go vet
+	go vet ./...
+
+check: ## all that has to pass before a change lands: format, vet, lint, layers, build, tests, demo
+	@scripts/steps fmt-check vet build lint test demo
+
+demo: build ## copy a sample database between two throwaway clusters and prove that the copy is equal
+	@scripts/demo
+
+bench: postgres build ## measure the copy path against psql | psql (bench/)
+	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./bench/...
+
+clean: ## remove what builds, tests and downloads left (bin, .cache)
+	rm -rf bin .cache
+
+# What follows is for the targets above.
+
+fmt-check:
+	@unformatted=$$(go list -f '{{.Dir}}' ./... | xargs gofmt -l | sort -u); \
+	if [[ -n $$unformatted ]]; then echo "gofmt would change these files (make fmt):"; echo "$$unformatted"; exit 1; fi
+
+postgres:
+	@scripts/get-postgres default
+
+race-compiler:
+	@command -v "$$(go env CC | cut -d ' ' -f 1)" >/dev/null || \
+		{ echo "make: the race detector needs a C compiler: apt-get install gcc libc6-dev" >&2; exit 1; }
+
+$(LINT):
+	@mkdir -p .cache/bin
+	@installed=$$(go env GOPATH)/bin/golangci-lint; \
+	if go version -m "$$installed" 2>/dev/null | grep -qw "mod.*golangci-lint/v2.*$(LINT_VERSION)"; then \
+		cp "$$installed" $@; \
+	else \
+		echo "building golangci-lint $(LINT_VERSION), once; this takes some minutes"; \
+		GOBIN=$(CURDIR)/.cache/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION); \
+		mv .cache/bin/golangci-lint $@; \
+	fi
