@@ -36,6 +36,8 @@ func newRoot(app *cli.App) *cobra.Command {
 		checkCommand(app),
 		planCommand(app),
 		runCommand(app),
+		verifyCommand(app),
+		cleanupCommand(app),
 		configCommand(app),
 		app.VersionCommand(),
 	)

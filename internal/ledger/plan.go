@@ -54,6 +54,9 @@ func writeNew(ctx context.Context, c *pg.Conn, tx pgx.Tx, n New, plan tasks.Plan
 	if err != nil {
 		return err
 	}
+	if _, err := tx.Exec(ctx, "INSERT INTO pgconvoy.intact (run) VALUES ($1)", n.Run.Name); err != nil {
+		return err
+	}
 	_, err = tx.Exec(ctx, "INSERT INTO pgconvoy.snapshot (run, id, name, pg_snapshot) VALUES ($1, 1, $2, $3)",
 		n.Run.Name, n.Snapshot.Name, n.Snapshot.Text)
 	if err != nil {
@@ -68,12 +71,17 @@ func writeNew(ctx context.Context, c *pg.Conn, tx pgx.Tx, n New, plan tasks.Plan
 	return writeArchive(ctx, tx, n.Run.Name, n.Archive)
 }
 
+// bucketTasks is how many neighbours of the plan share a bucket. Under an old
+// transaction on the target every look into a bucket passes the dead versions
+// of its rows, and every finished bucket is a look at the whole wave.
+const bucketTasks = 500
+
 // writeTasks stores tasks and what they need. Those that need nothing are
 // ready.
 func writeTasks(ctx context.Context, tx pgx.Tx, run string, list []tasks.Task) error {
 	var needs [][]any
 	_, err := tx.CopyFrom(ctx, pgx.Identifier{Schema, "task"},
-		[]string{"run", "id", "kind", "stage", "grp", "wave", "spec", "weight", "state"},
+		[]string{"run", "id", "kind", "stage", "grp", "wave", "bucket", "spec", "weight", "state"},
 		pgx.CopyFromSlice(len(list), func(i int) ([]any, error) {
 			t := list[i]
 			state := tasks.Pending
@@ -83,7 +91,8 @@ func writeTasks(ctx context.Context, tx pgx.Tx, run string, list []tasks.Task) e
 			for _, g := range t.Needs {
 				needs = append(needs, []any{run, string(t.ID), string(g)})
 			}
-			return []any{run, string(t.ID), string(t.Kind), string(t.Kind.Stage()), string(t.Group), string(t.Wave), t.Spec, t.Weight, string(state)}, nil
+			return []any{run, string(t.ID), string(t.Kind), string(t.Kind.Stage()), string(t.Group), string(t.Wave), i / bucketTasks,
+				t.Spec, t.Weight, string(state)}, nil
 		}))
 	if err != nil {
 		return fmt.Errorf("write tasks: %w", err)

@@ -67,11 +67,23 @@ func (l *Ledger) WaveDone(ctx context.Context, c *pg.Conn, wave tasks.Group) (bo
 	return done, nil
 }
 
+// withOpen begins a statement that asks about all tasks: what is open. satisfied
+// is then the condition that task t has nothing left to wait for. Two sets are
+// compared, however many tasks there are.
+const (
+	withOpen = `WITH open AS MATERIALIZED (
+		SELECT grp FROM pgconvoy.task WHERE run = $1 AND state <> 'done' UNION SELECT wave FROM pgconvoy.task WHERE run = $1 AND state <> 'done')`
+	satisfied = `NOT EXISTS (SELECT FROM pgconvoy.need n JOIN open o ON o.grp = n.grp WHERE n.run = $1 AND n.task = t.id)`
+)
+
 // Ready makes every pending task ready that has nothing left to wait for, and
 // returns all ready tasks, largest first: what the queue should hold or have
 // in flight.
 func (l *Ledger) Ready(ctx context.Context, c *pg.Conn) ([]tasks.Task, error) {
-	_, err := c.Conn.Exec(ctx, "UPDATE pgconvoy.task t SET state = 'ready' WHERE t.run = $1 AND t.state = 'pending' AND "+satisfied, l.run.Name)
+	// Rows that others have locked are being promoted.
+	_, err := c.Conn.Exec(ctx, withOpen+`, candidates AS (
+			SELECT t.id FROM pgconvoy.task t WHERE t.run = $1 AND t.state = 'pending' AND `+satisfied+` FOR NO KEY UPDATE OF t SKIP LOCKED)
+		UPDATE pgconvoy.task t SET state = 'ready' FROM candidates c WHERE t.run = $1 AND t.id = c.id AND t.state = 'pending'`, l.run.Name)
 	if err != nil {
 		return nil, fmt.Errorf("promote tasks: %w", err)
 	}
@@ -92,8 +104,8 @@ func (l *Ledger) Ready(ctx context.Context, c *pg.Conn) ([]tasks.Task, error) {
 // a task that ends meanwhile is either still ready in it, or has made others so.
 func (l *Ledger) Stuck(ctx context.Context, c *pg.Conn) (bool, error) {
 	var stuck bool
-	err := c.QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM pgconvoy.task t WHERE t.run = $1
-		AND (t.state = 'ready' OR t.state = 'pending' AND `+satisfied+`))`, l.run.Name).Scan(&stuck)
+	err := c.QueryRow(ctx, withOpen+`SELECT NOT EXISTS (SELECT FROM pgconvoy.task t WHERE t.run = $1 AND t.state = 'ready')
+		AND NOT EXISTS (SELECT FROM pgconvoy.task t WHERE t.run = $1 AND t.state = 'pending' AND `+satisfied+`)`, l.run.Name).Scan(&stuck)
 	if err != nil {
 		return false, fmt.Errorf("look for tasks that can be done: %w", err)
 	}
@@ -112,8 +124,8 @@ func (l *Ledger) LoseSnapshot(ctx context.Context, c *pg.Conn) error {
 // Complete declares the run complete, in one transaction with a synchronous
 // commit that itself counts again what is not done: the tasks committed
 // asynchronously, and a crash of the target may have taken some back. It
-// returns [ErrUnfinished] if anything is left or the target was restarted
-// since the run began.
+// returns [ErrUnfinished] if anything is left or the target was restarted, or
+// has recovered from a crash, since the run began.
 func (l *Ledger) Complete(ctx context.Context, c *pg.Conn) error {
 	tx, err := c.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
@@ -125,7 +137,7 @@ func (l *Ledger) Complete(ctx context.Context, c *pg.Conn) error {
 	}
 	tag, err := tx.Exec(ctx, `UPDATE pgconvoy.run SET state = 'complete', finished_at = pg_catalog.clock_timestamp()
 		WHERE run = $1 AND uid = $2 AND state = 'running' AND target_start = pg_catalog.pg_postmaster_start_time()
-		AND NOT EXISTS (SELECT FROM pgconvoy.task WHERE run = $1 AND state <> 'done')`, l.run.Name, l.run.UID)
+		AND EXISTS (SELECT FROM pgconvoy.intact WHERE run = $1) AND NOT EXISTS (SELECT FROM pgconvoy.task WHERE run = $1 AND state <> 'done')`, l.run.Name, l.run.UID)
 	if err != nil {
 		return fmt.Errorf("declare run complete: %w", err)
 	}
@@ -148,11 +160,36 @@ func (l *Ledger) End(ctx context.Context, c *pg.Conn, state tasks.RunState) erro
 	return nil
 }
 
-// Restarted reports whether the target was restarted since the run began, in
-// which case commits may be lost and unlogged tables may be empty.
+// State returns the state of the run.
+func (l *Ledger) State(ctx context.Context, c *pg.Conn) (tasks.RunState, error) {
+	var state tasks.RunState
+	if err := c.QueryRow(ctx, "SELECT state FROM pgconvoy.run WHERE run = $1", l.run.Name).Scan(&state); err != nil {
+		return "", fmt.Errorf("read state of the run: %w", err)
+	}
+	return state, nil
+}
+
+// LargeObjects returns the ranges of large objects that the run copies.
+func (l *Ledger) LargeObjects(ctx context.Context, c *pg.Conn) ([]tasks.LargeObjects, error) {
+	rows, err := c.Query(ctx, `SELECT (spec ->> 'from')::oid, (spec ->> 'to')::oid FROM pgconvoy.task
+		WHERE run = $1 AND kind = 'large-objects' ORDER BY 1`, l.run.Name)
+	if err != nil {
+		return nil, fmt.Errorf("list ranges of large objects: %w", err)
+	}
+	ranges, err := pgx.CollectRows(rows, pgx.RowToStructByPos[tasks.LargeObjects])
+	if err != nil {
+		return nil, fmt.Errorf("list ranges of large objects: %w", err)
+	}
+	return ranges, nil
+}
+
+// Restarted reports whether the target was restarted, or has recovered from a
+// crash of one of its processes, since the run began: commits may then be lost
+// and unlogged tables may be empty.
 func (l *Ledger) Restarted(ctx context.Context, c *pg.Conn) (bool, error) {
 	var restarted bool
-	err := c.QueryRow(ctx, "SELECT target_start <> pg_catalog.pg_postmaster_start_time() FROM pgconvoy.run WHERE run = $1", l.run.Name).Scan(&restarted)
+	err := c.QueryRow(ctx, `SELECT target_start <> pg_catalog.pg_postmaster_start_time() OR NOT EXISTS (SELECT FROM pgconvoy.intact WHERE run = $1)
+		FROM pgconvoy.run WHERE run = $1`, l.run.Name).Scan(&restarted)
 	if err != nil {
 		return false, fmt.Errorf("ask for the target's start time: %w", err)
 	}
@@ -164,7 +201,11 @@ func (l *Ledger) Restarted(ctx context.Context, c *pg.Conn) (bool, error) {
 func Drop(ctx context.Context, c *pg.Conn) error {
 	// An event trigger that was just copied must not see, or refuse, our own DROP. Only superusers may say so;
 	// for others the plain DROP has to do.
-	_, err := c.Exec(ctx, "BEGIN; SET LOCAL session_replication_role = replica; DROP SCHEMA IF EXISTS pgconvoy CASCADE; COMMIT")
+	quiet := "SET LOCAL session_replication_role = replica"
+	if c.Major() >= 17 {
+		quiet = "SET LOCAL event_triggers = off" // also those that are marked ENABLE ALWAYS
+	}
+	_, err := c.Exec(ctx, "BEGIN; "+quiet+"; DROP SCHEMA IF EXISTS pgconvoy CASCADE; COMMIT")
 	if err != nil {
 		_, _ = c.Exec(ctx, "ROLLBACK")
 		_, err = c.Exec(ctx, "DROP SCHEMA IF EXISTS pgconvoy CASCADE")

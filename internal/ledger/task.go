@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -23,7 +24,7 @@ const lockClass = 0x70676376
 func (l *Ledger) lockKey(id tasks.ID) int32 {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(l.run.UID + "/" + string(id)))
-	return int32(h.Sum32())
+	return max(int32(h.Sum32()&math.MaxInt32), 1) // 0 is the planner's, see [Own]
 }
 
 // Take begins the task's transaction on c, takes the task's lock and reads the
@@ -78,9 +79,9 @@ func (l *Ledger) Done(ctx context.Context, c *pg.Conn, t tasks.Task, r tasks.Res
 			l.run.Name, string(t.ID), schemas, names, rows, bytes)
 	}
 	for _, a := range r.Added {
-		batch.Queue(`INSERT INTO pgconvoy.task (run, id, kind, stage, grp, wave, spec, weight, state)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'ready')`,
-			l.run.Name, string(a.ID), string(a.Kind), string(a.Kind.Stage()), string(t.Group), string(t.Wave), a.Spec, a.Weight)
+		batch.Queue(`INSERT INTO pgconvoy.task (run, id, kind, stage, grp, wave, bucket, spec, weight, state)
+			SELECT run, $3, $4, $5, grp, wave, bucket, $6, $7, 'ready' FROM pgconvoy.task WHERE run = $1 AND id = $2`,
+			l.run.Name, string(t.ID), string(a.ID), string(a.Kind), string(a.Kind.Stage()), a.Spec, a.Weight)
 	}
 	if err := c.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("mark %s as done: %w", t.ID, err)
@@ -88,8 +89,12 @@ func (l *Ledger) Done(ctx context.Context, c *pg.Conn, t tasks.Task, r tasks.Res
 	if marked != 1 {
 		return fmt.Errorf("%s: %w", t.ID, ErrNotMarked)
 	}
-	if _, err := c.Exec(ctx, "COMMIT"); err != nil {
+	tag, err := c.Exec(ctx, "COMMIT")
+	if err != nil {
 		return fmt.Errorf("commit %s: %w", t.ID, err)
+	}
+	if tag.String() != "COMMIT" { // so ends a transaction in which something had failed
+		return fmt.Errorf("commit %s: the server answers %s: %w", t.ID, tag, ErrNotMarked)
 	}
 	return nil
 }
@@ -102,10 +107,33 @@ func columns(tables []tasks.TableCount) (schemas, names []string, rows, bytes []
 	return schemas, names, rows, bytes
 }
 
-// satisfied is the condition that task t has nothing left to wait for.
-const satisfied = `NOT EXISTS (SELECT FROM pgconvoy.need n WHERE n.run = t.run AND n.task = t.id AND (
-	EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = n.run AND o.grp = n.grp AND o.state <> 'done')
-	OR EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = n.run AND o.wave = n.grp AND o.state <> 'done')))`
+// unblockSQL promotes what waits for the group $2 or the wave $3 of the done
+// task $5. Most calls end with the first look: the group has open tasks, or the
+// wave has some in the bucket of the task. Rows that others have locked are
+// being promoted, and will be published, by those.
+const unblockSQL = `WITH finished AS MATERIALIZED (
+		SELECT $2::text AS grp WHERE NOT EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = $1 AND o.grp = $2 AND o.state <> 'done')
+		UNION ALL
+		SELECT $3::text WHERE CASE
+			WHEN EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = $1 AND o.wave = $3 AND o.state <> 'done'
+				AND o.bucket = (SELECT b.bucket FROM pgconvoy.task b WHERE b.run = $1 AND b.id = $5)) THEN false
+			ELSE NOT EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = $1 AND o.wave = $3 AND o.state <> 'done') END),
+	waiting AS MATERIALIZED (
+		SELECT DISTINCT n.task FROM finished f JOIN pgconvoy.need n ON n.run = $1 AND n.grp = f.grp),
+	candidates AS (
+		SELECT t.id FROM waiting w JOIN pgconvoy.task t ON t.run = $1 AND t.id = w.task
+		WHERE t.state = 'pending' AND NOT EXISTS (SELECT FROM pgconvoy.need n
+			WHERE n.run = $1 AND n.task = t.id AND n.grp NOT IN (SELECT f.grp FROM finished f) AND (
+				EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = $1 AND o.grp = n.grp AND o.state <> 'done')
+				OR EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = $1 AND o.wave = n.grp AND o.state <> 'done')))
+		FOR NO KEY UPDATE OF t SKIP LOCKED),
+	promoted AS (
+		UPDATE pgconvoy.task t SET state = 'ready' FROM candidates c WHERE t.run = $1 AND t.id = c.id AND t.state = 'pending'
+		RETURNING t.id, t.kind, t.weight)
+	SELECT id, kind, weight FROM promoted
+	UNION SELECT t.id, t.kind, t.weight FROM waiting w JOIN pgconvoy.task t ON t.run = $1 AND t.id = w.task WHERE t.state = 'ready'
+	UNION SELECT t.id, t.kind, t.weight FROM pgconvoy.task t WHERE t.run = $1 AND t.grp = $2 AND t.state = 'ready' AND $4
+	ORDER BY weight DESC, id`
 
 // Unblocked returns the tasks that wait for the group or the wave of the done
 // task t and have nothing left to wait for, largest first, with the pieces that
@@ -118,18 +146,7 @@ func (l *Ledger) Unblocked(ctx context.Context, c *pg.Conn, t tasks.Task) ([]tas
 	if err != nil {
 		return nil, fmt.Errorf("look for unblocked tasks: %w", err)
 	}
-	rows, err := c.Query(ctx, `WITH waiting AS (
-			SELECT DISTINCT n.task FROM pgconvoy.need n WHERE n.run = $1 AND n.grp IN ($2, $3)
-			AND NOT EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = n.run AND o.grp = n.grp AND o.state <> 'done')
-			AND NOT EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = n.run AND o.wave = n.grp AND o.state <> 'done')),
-		promoted AS (
-			UPDATE pgconvoy.task t SET state = 'ready' FROM waiting w
-			WHERE t.run = $1 AND t.id = w.task AND t.state = 'pending' AND `+satisfied+`
-			RETURNING t.id, t.kind, t.weight)
-		SELECT id, kind, weight FROM promoted
-		UNION SELECT t.id, t.kind, t.weight FROM pgconvoy.task t JOIN waiting w ON w.task = t.id WHERE t.run = $1 AND t.state = 'ready'
-		UNION SELECT t.id, t.kind, t.weight FROM pgconvoy.task t WHERE t.run = $1 AND t.grp = $2 AND t.state = 'ready' AND $4
-		ORDER BY weight DESC, id`, l.run.Name, string(t.Group), string(t.Wave), t.Kind == tasks.KindBundle)
+	rows, err := c.Query(ctx, unblockSQL, l.run.Name, string(t.Group), string(t.Wave), t.Kind == tasks.KindBundle, string(t.ID))
 	if err != nil {
 		return nil, fmt.Errorf("look for unblocked tasks: %w", err)
 	}
@@ -178,6 +195,9 @@ func (l *Ledger) Snapshot(ctx context.Context, c *pg.Conn) (int, string, error) 
 	var id int
 	var name string
 	err := c.QueryRow(ctx, "SELECT id, name FROM pgconvoy.snapshot WHERE run = $1 AND lost_at IS NULL ORDER BY id DESC LIMIT 1", l.run.Name).Scan(&id, &name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, "", errors.New("the snapshot of the run is gone")
+	}
 	if err != nil {
 		return 0, "", fmt.Errorf("read snapshot of the run: %w", err)
 	}

@@ -129,8 +129,22 @@ func (t Tools) DumpSchema(ctx context.Context, uri, snapshot, file string, witho
 
 // DropSQL returns the statements that drop everything the archive creates, in
 // an order that works, each tolerant of what is not there.
-func (t Tools) DropSQL(ctx context.Context, file string) ([]byte, error) {
-	return t.restore(ctx, "--verbose", "--clean", "--if-exists", "--file=-", file)
+func (t Tools) DropSQL(ctx context.Context, file string) ([]string, error) {
+	script, err := t.restore(ctx, "--verbose", "--clean", "--if-exists", "--file=-", file)
+	if err != nil {
+		return nil, err
+	}
+	if first := entryHeader.FindIndex(script); first != nil {
+		script = script[:first[0]] // what follows creates
+	}
+	var drops []string
+	for statement := range strings.SplitSeq(string(script), ";\n") {
+		statement = strings.TrimLeft(statement, "\n")
+		if strings.HasPrefix(statement, "DROP ") || strings.HasPrefix(statement, "ALTER ") {
+			drops = append(drops, statement)
+		}
+	}
+	return drops, nil
 }
 
 func (t Tools) restore(ctx context.Context, args ...string) ([]byte, error) {

@@ -82,3 +82,23 @@ func (b *builder) verify() error {
 	}
 	return flush()
 }
+
+// Comparisons returns every table of the catalog whose rows can be compared
+// with those of a finished copy, as a run with [Input.SameText] would.
+func Comparisons(cat pg.Catalog, sameText bool) []tasks.VerifyTable {
+	in := Input{Catalog: cat, SameText: sameText, Selection: Selection{tables: map[uint32]bool{}}}
+	for _, r := range cat.Tables {
+		in.Selection.tables[r.OID] = true
+	}
+	b := newBuilder(in)
+	for _, r := range cat.Tables {
+		if r.Kind == "r" && b.loadRoot(r) == nil {
+			b.verifyLater(r)
+		}
+	}
+	var tables []tasks.VerifyTable
+	for _, v := range slices.Concat(b.verified, b.roots()) {
+		tables = append(tables, v.table)
+	}
+	return tables
+}

@@ -54,8 +54,8 @@ func (w *world) entry(post bool, desc string, class, oid uint32, rest string, de
 }
 
 // pre and post add entries that no task replaces.
-func (w *world) pre(desc, rest string, deps ...int) int {
-	return w.entry(false, desc, 0, 0, rest, deps...)
+func (w *world) pre(desc, rest string) int {
+	return w.entry(false, desc, 0, 0, rest)
 }
 
 func (w *world) post(desc, rest string, deps ...int) int {
@@ -134,7 +134,7 @@ func (w *world) primaryKey(table uint32, edits ...func(*pg.Index)) uint32 {
 
 func attachedTo(index uint32) func(*pg.Index) { return func(x *pg.Index) { x.Parent = index } }
 
-func (w *world) foreignKey(table, references uint32, name string, edits ...func(*pg.ForeignKey)) uint32 {
+func (w *world) foreignKey(table, references uint32, name string, edits ...func(*pg.ForeignKey)) {
 	f := pg.ForeignKey{
 		OID: w.next(), Table: table, References: references, Name: name, Validated: true, Enforced: true,
 		Definition: "FOREIGN KEY (v) REFERENCES public.r(id)",
@@ -144,7 +144,6 @@ func (w *world) foreignKey(table, references uint32, name string, edits ...func(
 	}
 	w.Catalog.ForeignKeys = append(w.Catalog.ForeignKeys, f)
 	w.entry(true, "FK CONSTRAINT", 2606, f.OID, "public "+name+" me")
-	return f.OID
 }
 
 // build selects, builds and checks that the plan can be run to its end.
@@ -243,7 +242,8 @@ func (p planned) requireEveryEntryOnce(t testing.TB, w *world) {
 			continue
 		}
 		for _, s := range statements(t, task) {
-			seen[s[strings.Index(s, "RUN "):]]++
+			_, entry, _ := strings.Cut(s, "RUN ")
+			seen["RUN "+entry]++
 		}
 	}
 	for _, e := range w.SQL {

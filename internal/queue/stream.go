@@ -285,6 +285,19 @@ func (q *Queue) Delete(ctx context.Context) error {
 	return q.unlessGone(ctx, "delete", func() error { return q.conn.js.DeleteStream(ctx, q.stream) })
 }
 
+// Drop deletes the stream of the run, whatever its uid is. It does nothing if
+// there is none.
+func (c *Conn) Drop(ctx context.Context, run string) error {
+	q, err := c.open(ctx, run)
+	if errors.Is(err, ErrGone) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find queue of run %s: %w", run, err)
+	}
+	return q.Delete(ctx)
+}
+
 func (q *Queue) unlessGone(ctx context.Context, verb string, do func() error) error {
 	_, err := q.info(ctx)
 	if err == nil {

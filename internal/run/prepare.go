@@ -66,32 +66,18 @@ func Prepare(ctx context.Context, o Options) (_ *Prepared, err error) {
 // check fails, is a [*check.FailedError] with every finding; warnings are
 // logged. The caller closes what it returns.
 func Check(ctx context.Context, o Options) (_ *Prepared, err error) {
-	p := &Prepared{Options: o}
+	p, err := connectBoth(ctx, o)
+	if err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			p.Close()
 		}
 	}()
-	var findings check.Findings
-	connect := func(side pg.Side, uri config.Secret) *pg.Conn {
-		c, err := pg.Connect(ctx, pg.Options{Side: side, URI: string(uri), Name: "pgconvoy planner"})
-		if err != nil {
-			findings = append(findings, check.ConnectFinding(side, err))
-			return nil
-		}
-		return c
-	}
-	p.source = connect(pg.Source, o.Config.Source.URI)
-	p.target = connect(pg.Target, o.Config.Target.URI)
-	if len(findings) > 0 {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		return nil, findings.Err()
-	}
 	var toolsErr error
 	p.tools, toolsErr = pg.FindTools(ctx, o.Config.PGBindir, p.source.Major(), p.target.Major())
-	findings, err = check.Run(ctx, check.Input{
+	findings, err := check.Run(ctx, check.Input{
 		Source: p.source, Target: p.target, Connections: connections(o.Config), Tools: p.tools, ToolsErr: toolsErr,
 	})
 	if err != nil {

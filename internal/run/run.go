@@ -5,6 +5,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -30,6 +31,10 @@ type Options struct {
 	Config  config.Config
 	Version string // of this build
 	Log     *slog.Logger
+
+	// AckWait is the lease of a task whose worker is not heard of; 0 means the
+	// queue's default.
+	AckWait time.Duration
 }
 
 // Run copies the source into the target and returns what it did. If the run
@@ -60,7 +65,7 @@ func Run(ctx context.Context, o Options) (report tasks.Report, err error) {
 // openQueue connects to the queue, or starts an embedded one.
 func openQueue(ctx context.Context, o Options) (*queue.Conn, func(), error) {
 	qo := fleet.QueueOptions(o.Config, "planner", o.Log)
-	qo.Version = o.Version
+	qo.Version, qo.AckWait = o.Version, o.AckWait
 	stopServer := func() {}
 	if o.Config.Embedded() {
 		server, err := embedded.Start(ctx, embedded.Options{Listen: o.Config.NATS.Listen, Log: o.Log})
@@ -72,7 +77,7 @@ func openQueue(ctx context.Context, o Options) (*queue.Conn, func(), error) {
 				o.Log.Warn("embedded queue did not stop cleanly", "err", err)
 			}
 		}
-		qo.InProcess, qo.Memory, qo.AckWait = server.InProcess(), true, embedded.AckWait
+		qo.InProcess, qo.Memory, qo.AckWait = server.InProcess(), true, cmp.Or(o.AckWait, embedded.AckWait)
 		qo.User, qo.Password = server.Credentials()
 		if o.Config.NATS.Listen != "" {
 			o.Log.Info("embedded queue listens", "addr", server.URL(), "user", qo.User)
@@ -94,6 +99,9 @@ func openQueue(ctx context.Context, o Options) (*queue.Conn, func(), error) {
 // writeLedger takes the target and writes the plan to it: the first thing that
 // a run changes.
 func (p *Prepared) writeLedger(ctx context.Context) (*ledger.Ledger, error) {
+	if err := own(ctx, p.target); err != nil {
+		return nil, err
+	}
 	archive, err := os.Open(p.archive)
 	if err != nil {
 		return nil, fmt.Errorf("open archive: %w", err)
@@ -112,6 +120,18 @@ func (p *Prepared) writeLedger(ctx context.Context) (*ledger.Ledger, error) {
 	}
 	p.Log.Info("plan written to the ledger", "run", p.Config.Run, "tasks", len(p.Plan.Tasks), "tables", len(p.Plan.Tables))
 	return l, nil
+}
+
+// errOwned is returned when two planners have the same target.
+var errOwned = errors.New("another planner is at work in the target database")
+
+// own takes the target for this planner, until its session ends.
+func own(ctx context.Context, target *pg.Conn) error {
+	owned, err := ledger.Own(ctx, target)
+	if err == nil && !owned {
+		err = tasks.WithHint(errOwned, "wait until it ends, or stop it")
+	}
+	return err
 }
 
 func configDigest(c config.Config) string {

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -14,6 +15,11 @@ type Name struct {
 // String returns the name quoted for use in SQL: "public"."orders". Both parts
 // are always quoted, so the text means the same under every search_path.
 func (n Name) String() string { return QuoteIdent(n.Schema) + "." + QuoteIdent(n.Name) }
+
+// CompareNames orders names by schema, then by name.
+func CompareNames(x, y Name) int {
+	return cmp.Or(cmp.Compare(x.Schema, y.Schema), cmp.Compare(x.Name, y.Name))
+}
 
 // QuoteIdent quotes one identifier for use in SQL.
 func QuoteIdent(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }

@@ -1,6 +1,9 @@
 package tasks
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Report is what a run did, for the summary at its end.
 type Report struct {
@@ -53,4 +56,23 @@ type Failure struct {
 type Note struct {
 	Task ID     `json:"task"`
 	Text string `json:"text"`
+}
+
+// Difference is a table whose rows are not the same on both sides.
+type Difference struct {
+	Table  Name   `json:"table"`
+	Source string `json:"source"` // what was found there
+	Target string `json:"target"`
+}
+
+func (d Difference) String() string {
+	return fmt.Sprintf("%s: source has %s, target has %s", d.Table, d.Source, d.Target)
+}
+
+// Comparison is the result of comparing source and target.
+type Comparison struct {
+	Level       string       `json:"level"` // rows or digest
+	Tables      int          `json:"tables"`
+	Rows        int64        `json:"rows"`
+	Differences []Difference `json:"differences"`
 }

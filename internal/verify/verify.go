@@ -13,17 +13,6 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// Difference is a table whose rows are not the same on both sides.
-type Difference struct {
-	Table  tasks.Name `json:"table"`
-	Source string     `json:"source"` // what was found there
-	Target string     `json:"target"`
-}
-
-func (d Difference) String() string {
-	return fmt.Sprintf("%s: source has %s, target has %s", d.Table, d.Source, d.Target)
-}
-
 // Count returns the number of rows that the table has in the session's view.
 func Count(ctx context.Context, c *pg.Conn, t tasks.VerifyTable) (int64, error) {
 	var n int64
@@ -36,7 +25,7 @@ func Count(ctx context.Context, c *pg.Conn, t tasks.VerifyTable) (int64, error) 
 
 // Rows compares the number of rows on both sides, and returns it if it is the
 // same.
-func Rows(ctx context.Context, source, target *pg.Conn, t tasks.VerifyTable) (int64, *Difference, error) {
+func Rows(ctx context.Context, source, target *pg.Conn, t tasks.VerifyTable) (int64, *tasks.Difference, error) {
 	var want, got int64
 	err := both(ctx,
 		func(ctx context.Context) (err error) { want, err = Count(ctx, source, t); return err },
@@ -49,17 +38,17 @@ func Rows(ctx context.Context, source, target *pg.Conn, t tasks.VerifyTable) (in
 
 // RowsDiffer returns the difference between two numbers of rows, nil if there
 // is none.
-func RowsDiffer(table tasks.Name, want, got int64) *Difference {
+func RowsDiffer(table tasks.Name, want, got int64) *tasks.Difference {
 	if want == got {
 		return nil
 	}
-	return &Difference{Table: table, Source: fmt.Sprintf("%d rows", want), Target: fmt.Sprintf("%d rows", got)}
+	return &tasks.Difference{Table: table, Source: fmt.Sprintf("%d rows", want), Target: fmt.Sprintf("%d rows", got)}
 }
 
 // Contents compares the digests of both sides, reading both at the same time,
 // and returns the number of rows if they are the same. After an error both
 // connections must be discarded.
-func Contents(ctx context.Context, source, target *pg.Conn, t tasks.VerifyTable) (int64, *Difference, error) {
+func Contents(ctx context.Context, source, target *pg.Conn, t tasks.VerifyTable) (int64, *tasks.Difference, error) {
 	query := t.SelectSQL(tasks.QuoteIdents(t.Columns))
 	var want, got Digest
 	err := both(ctx,
@@ -69,7 +58,7 @@ func Contents(ctx context.Context, source, target *pg.Conn, t tasks.VerifyTable)
 		return 0, nil, fmt.Errorf("digest of %s: %w", t.Name, err)
 	}
 	if want != got {
-		return got.Rows, &Difference{Table: t.Name, Source: want.String(), Target: got.String()}, nil
+		return got.Rows, &tasks.Difference{Table: t.Name, Source: want.String(), Target: got.String()}, nil
 	}
 	return got.Rows, nil, nil
 }

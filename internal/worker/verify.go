@@ -43,7 +43,7 @@ func (verifyTables) Do(ctx context.Context, j *Job) (tasks.Result, error) {
 	return result, nil
 }
 
-type comparison func(ctx context.Context, t tasks.VerifyTable) (int64, *verify.Difference, error)
+type comparison func(ctx context.Context, t tasks.VerifyTable) (int64, *tasks.Difference, error)
 
 func (j *Job) comparison(ctx context.Context, spec tasks.Verify) (comparison, error) {
 	if spec.Level == "digest" {
@@ -58,7 +58,7 @@ func (j *Job) comparison(ctx context.Context, spec tasks.Verify) (comparison, er
 		if _, err := source.Exec(ctx, pg.ImportSnapshotSQL(snapshot)); err != nil {
 			return nil, fmt.Errorf("import snapshot: %w", err)
 		}
-		return func(ctx context.Context, t tasks.VerifyTable) (int64, *verify.Difference, error) {
+		return func(ctx context.Context, t tasks.VerifyTable) (int64, *tasks.Difference, error) {
 			return verify.Contents(ctx, source, j.Target, t)
 		}, nil
 	}
@@ -70,7 +70,7 @@ func (j *Job) comparison(ctx context.Context, spec tasks.Verify) (comparison, er
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, t tasks.VerifyTable) (int64, *verify.Difference, error) {
+	return func(ctx context.Context, t tasks.VerifyTable) (int64, *tasks.Difference, error) {
 		want, counted := copied[t.Name]
 		for _, leaf := range t.Leaves {
 			rows, there := copied[leaf]

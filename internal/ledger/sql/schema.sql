@@ -12,6 +12,8 @@ CREATE TABLE pgconvoy.run (
     created_at timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz
 );
+-- A crash of the target empties it, as it empties every unlogged table that was copied.
+CREATE UNLOGGED TABLE pgconvoy.intact (run text PRIMARY KEY);
 CREATE TABLE pgconvoy.snapshot (
     run text NOT NULL,
     id int NOT NULL,
@@ -28,6 +30,7 @@ CREATE TABLE pgconvoy.task (
     stage text NOT NULL,
     grp text NOT NULL,
     wave text NOT NULL,
+    bucket int NOT NULL,            -- a slice of the plan: whether a wave is open is mostly known from one
     spec jsonb NOT NULL,
     weight int8 NOT NULL,
     state text NOT NULL,
@@ -42,7 +45,7 @@ CREATE TABLE pgconvoy.task (
     PRIMARY KEY (run, id)
 );
 CREATE INDEX task_open_grp ON pgconvoy.task (run, grp) WHERE state <> 'done';
-CREATE INDEX task_open_wave ON pgconvoy.task (run, wave) WHERE state <> 'done';
+CREATE INDEX task_open_wave ON pgconvoy.task (run, wave, bucket) WHERE state <> 'done';
 CREATE TABLE pgconvoy.need (
     run text NOT NULL,
     task text NOT NULL,

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/pgconvoy/pgconvoy/internal/config"
+)
+
+// examplesDir holds the configuration files that people start from.
+const examplesDir = "../../examples"
+
+// clearSettings keeps the caller's environment out of the test.
+func clearSettings(t *testing.T) {
+	t.Helper()
+	for _, name := range config.Variables() {
+		t.Setenv(name, "")
+	}
+}
+
+func TestExamplesAreValid(t *testing.T) {
+	clearSettings(t)
+	files, err := filepath.Glob(filepath.Join(examplesDir, "*.yaml"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		_, err := config.Load(file, nil, config.Config.Validate)
+		require.NoError(t, err, file)
+	}
+}
+
+// TestFullExampleShowsDefaults keeps examples/planner.yaml true: it names
+// every key, and what it sets is the default.
+func TestFullExampleShowsDefaults(t *testing.T) {
+	clearSettings(t)
+	file := filepath.Join(examplesDir, "planner.yaml")
+	cfg, err := config.Load(file, nil)
+	require.NoError(t, err)
+	want := config.Default()
+	want.Source, want.Target = cfg.Source, cfg.Target
+	require.Empty(t, cmp.Diff(want, cfg))
+
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.ElementsMatch(t, settingPaths(t), keysOf(t, text))
+}

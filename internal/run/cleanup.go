@@ -1,0 +1,143 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pgconvoy/pgconvoy/internal/check"
+	"github.com/pgconvoy/pgconvoy/internal/fleet"
+	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/queue"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// dropChunk is how many DROP statements one transaction runs.
+const dropChunk = 200
+
+// Cleanup drops from the target what an unfinished run made, then its ledger.
+// Of a complete run only the ledger is dropped. It is idempotent: what is not
+// there is passed over.
+func Cleanup(ctx context.Context, o Options) (err error) {
+	target, err := pg.Connect(ctx, pg.Options{Side: pg.Target, URI: string(o.Config.Target.URI), Name: "pgconvoy planner"})
+	if err != nil {
+		return check.Findings{check.ConnectFinding(pg.Target, err)}.Err()
+	}
+	defer target.Discard()
+	if err := own(ctx, target); err != nil {
+		return err
+	}
+	l, err := ledger.Open(ctx, target, o.Config.Run)
+	if errors.Is(err, ledger.ErrNoRun) {
+		return tasks.WithHint(fmt.Errorf("run %s: %w", o.Config.Run, err), "nothing is to be cleaned up; --run names another run")
+	}
+	if err != nil {
+		return err
+	}
+	state, err := l.State(ctx, target)
+	if err != nil {
+		return err
+	}
+	if !o.Config.Embedded() {
+		if err := deleteStream(ctx, o); err != nil {
+			return err
+		}
+	}
+	if state != tasks.RunComplete {
+		if err := dropCopied(ctx, o, l, target); err != nil {
+			return err
+		}
+	}
+	if err := ledger.Drop(ctx, target); err != nil {
+		return err
+	}
+	o.Log.Info("ledger dropped", "run", o.Config.Run, "state", string(state))
+	return nil
+}
+
+// deleteStream deletes the stream of the run, so that no worker goes on with it.
+func deleteStream(ctx context.Context, o Options) error {
+	conn, err := queue.Connect(ctx, fleet.QueueOptions(o.Config, "planner", o.Log))
+	if err != nil {
+		return err
+	}
+	return errors.Join(conn.Drop(ctx, o.Config.Run), conn.Close())
+}
+
+// dropCopied drops every object of the run's archive, and its large objects.
+func dropCopied(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Conn) error {
+	dir, err := os.MkdirTemp("", "pgconvoy-")
+	if err != nil {
+		return fmt.Errorf("make a folder for temporary files: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "schema.dump")
+	if err := writeArchive(ctx, l, target, file); err != nil {
+		return err
+	}
+	tools, err := pg.FindTools(ctx, o.Config.PGBindir, 0, target.Major())
+	if err != nil {
+		return err
+	}
+	drops, err := tools.DropSQL(ctx, file)
+	if err != nil {
+		return err
+	}
+	total, refused := len(drops), 0
+	for len(drops) > 0 {
+		n := min(len(drops), dropChunk)
+		r, err := dropSome(ctx, o, target, drops[:n])
+		if err != nil {
+			return err
+		}
+		refused += r
+		drops = drops[n:]
+	}
+	ranges, err := l.LargeObjects(ctx, target)
+	if err != nil {
+		return err
+	}
+	for _, r := range ranges {
+		_, err := target.Conn.Exec(ctx, "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid BETWEEN $1 AND $2", r.From, r.To)
+		if err != nil {
+			return fmt.Errorf("drop large objects: %w", err)
+		}
+	}
+	o.Log.Info("what the run made is dropped", "statements", total, "refused", refused)
+	return nil
+}
+
+func writeArchive(ctx context.Context, l *ledger.Ledger, target *pg.Conn, file string) error {
+	f, err := os.Create(file)
+	if err != nil {
+		return fmt.Errorf("write archive: %w", err)
+	}
+	return errors.Join(l.Archive(ctx, target, f), f.Close())
+}
+
+// dropSome runs the statements in one transaction. One that is refused, because
+// something that it names was never made, is left out and the others run again.
+func dropSome(ctx context.Context, o Options, target *pg.Conn, drops []string) (refused int, err error) {
+	for len(drops) > 0 {
+		err := target.Script(ctx, append(append([]string{"BEGIN"}, drops...), "COMMIT"))
+		var script *pg.ScriptError
+		switch {
+		case err == nil:
+			return refused, nil
+		case !errors.As(err, &script), target.IsClosed():
+			return refused, fmt.Errorf("drop what the run made: %w", err)
+		}
+		if _, err := target.Exec(ctx, "ROLLBACK"); err != nil {
+			return refused, fmt.Errorf("drop what the run made: %w", err)
+		}
+		at := min(max(script.Index-1, 0), len(drops)-1)
+		o.Log.Warn("not dropped", "statement", strings.TrimSpace(drops[at]), "err", script.Err)
+		drops = append(append([]string{}, drops[:at]...), drops[at+1:]...)
+		refused++
+	}
+	return refused, nil
+}

@@ -1,0 +1,161 @@
+package run_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/natstest"
+	"github.com/pgconvoy/pgconvoy/internal/pgtest"
+	"github.com/pgconvoy/pgconvoy/internal/run"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// workerBinary builds cmd/worker once per test.
+func workerBinary(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "worker")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/pgconvoy/pgconvoy/cmd/worker").CombinedOutput()
+	require.NoError(t, err, string(out))
+	return binary
+}
+
+// process is a worker process.
+type process struct {
+	*exec.Cmd
+	mu  sync.Mutex
+	log bytes.Buffer
+}
+
+func (p *process) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.Write(b)
+}
+
+func (p *process) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+// startWorker starts a worker process that is configured by environment alone.
+func startWorker(t *testing.T, binary string, o run.Options, extra ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.CommandContext(context.WithoutCancel(t.Context()), binary)}
+	p.Env = append(os.Environ(),
+		"PGCONVOY_SOURCE_URI="+string(o.Config.Source.URI), "PGCONVOY_TARGET_URI="+string(o.Config.Target.URI),
+		"PGCONVOY_NATS_URL="+string(o.Config.NATS.URL), "PGCONVOY_RUN="+o.Config.Run)
+	p.Env = append(p.Env, extra...)
+	p.Stderr = p
+	require.NoError(t, p.Start())
+	t.Cleanup(func() {
+		_ = p.Process.Kill()
+		_ = p.Wait()
+		if t.Failed() {
+			t.Logf("worker %d said:\n%s", p.Process.Pid, p.String())
+		}
+	})
+	return p
+}
+
+func TestExternalQueueWithThreeWorkers(t *testing.T) {
+	t.Parallel()
+	src := pgtest.Source(t).Museum(t)
+	dst := pgtest.Target(t).Database(t)
+	dst.Server.MuseumRoles(t)
+	o := options(t, src, dst)
+	o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
+	o.Config.KeepLedger = true
+	binary := workerBinary(t)
+	for range 3 {
+		startWorker(t, binary, o)
+	}
+	copyAll(t, o)
+	workers := dst.Column(t, "SELECT DISTINCT worker FROM pgconvoy.task ORDER BY 1")
+	require.NotContains(t, workers, fmt.Sprint(os.Getpid()), "the planner runs no workers unless asked to")
+	require.NotEmpty(t, workers)
+	pgtest.RequireEqual(t, src, dst, pgtest.IgnoreSchemas("pgconvoy"))
+}
+
+// gated makes a table on src whose rows wait, when they are copied to dst, at
+// every 5,000th one for a lock that the returned function releases. It lets a
+// test stop a COPY in its middle.
+func gated(t *testing.T, src, dst *pgtest.Database, rows int) (release func()) {
+	t.Helper()
+	src.Exec(t, fmt.Sprintf(`CREATE FUNCTION gate(i int8) RETURNS bool LANGUAGE plpgsql AS
+			'BEGIN IF i %% 5000 = 0 THEN PERFORM pg_advisory_xact_lock_shared(42); END IF; RETURN true; END';
+		CREATE TABLE big (id int8 PRIMARY KEY CHECK (public.gate(id)), pad text);
+		INSERT INTO big SELECT i, repeat(md5(i::text), 10) FROM generate_series(1, %d) i; CREATE INDEX ON big (pad)`, rows))
+	gate := dst.Connect(t)
+	_, err := gate.Exec(t.Context(), "SELECT pg_advisory_lock(42)")
+	require.NoError(t, err)
+	return func() {
+		_, err := gate.Exec(context.WithoutCancel(t.Context()), "SELECT pg_advisory_unlock(42)")
+		require.NoError(t, err)
+	}
+}
+
+// awaitGate waits until n tasks stand at the gate.
+func awaitGate(t *testing.T, dst *pgtest.Database, n int) {
+	t.Helper()
+	awaitQuery(t, dst, fmt.Sprint(n), `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted
+		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+}
+
+// start runs o in the background and returns a function that waits for its end.
+func start(ctx context.Context, o run.Options) (wait func() (tasks.Report, error)) {
+	type result struct {
+		report tasks.Report
+		err    error
+	}
+	ended := make(chan result, 1)
+	go func() {
+		report, err := run.Run(ctx, o)
+		ended <- result{report, err}
+	}()
+	return func() (tasks.Report, error) {
+		r := <-ended
+		return r.report, r.err
+	}
+}
+
+func TestWorkerKilledInTheMiddleOfAPart(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	release := gated(t, src, dst, 30_000)
+	o := options(t, src, dst)
+	o.Config.Split.LargerThan = 4 << 20
+	o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
+	o.Config.KeepLedger = true
+	o.AckWait = 2 * time.Second
+	binary := workerBinary(t)
+	wait := start(t.Context(), o)
+	victim := startWorker(t, binary, o, "PGCONVOY_SLOTS_COPY=2")
+	awaitGate(t, dst, 2)
+	require.NoError(t, victim.Process.Signal(syscall.SIGKILL))
+	_ = victim.Wait()
+	release()
+	heir := startWorker(t, binary, o)
+	report, err := wait()
+	require.NoError(t, err)
+	require.Equal(t, int64(30_000), report.Rows)
+	require.Contains(t, heir.String(), `COPY`)
+	pgtest.RequireEqual(t, src, dst, pgtest.IgnoreSchemas("pgconvoy"))
+}
+
+// awaitQuery waits until the query yields the value.
+func awaitQuery(t *testing.T, db *pgtest.Database, want, query string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return db.Query(t, query) == want }, 60*time.Second, 10*time.Millisecond, query)
+}

@@ -1,0 +1,181 @@
+package run_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pgconvoy/pgconvoy/internal/check"
+	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/pgtest"
+	"github.com/pgconvoy/pgconvoy/internal/run"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// failing copies a database that cannot be copied whole, and returns what the
+// run says of it.
+func failing(t *testing.T, dst *pgtest.Database, o run.Options) tasks.Report {
+	t.Helper()
+	report, err := run.Run(t.Context(), o)
+	var incomplete *run.IncompleteError
+	require.ErrorAs(t, err, &incomplete)
+	require.Equal(t, 3, incomplete.ExitCode())
+	require.Equal(t, tasks.RunFailed, report.State)
+	require.Equal(t, "failed", dst.Query(t, "SELECT state FROM pgconvoy.run"))
+	require.Empty(t, report.Verified)
+	require.NotEmpty(t, report.Failures)
+	return report
+}
+
+func TestOrphansFailTheirForeignKeyAlone(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	src.Exec(t, `CREATE TABLE customers (id int PRIMARY KEY); CREATE TABLE orders (id int PRIMARY KEY, customer int CONSTRAINT known_customer REFERENCES customers);
+		CREATE TABLE lines (orderid int CONSTRAINT known_order REFERENCES orders);
+		INSERT INTO customers VALUES (1); INSERT INTO orders VALUES (1, 1); INSERT INTO lines VALUES (1);
+		SET session_replication_role = replica; INSERT INTO orders VALUES (2, 4711)`)
+	report := failing(t, dst, options(t, src, dst))
+	require.Len(t, report.Failures, 1)
+	reason := report.Failures[0].Reason
+	require.Contains(t, reason, `"known_customer"`)
+	require.Contains(t, reason, "(customer)=(4711)")
+	require.Contains(t, reason, "NOT VALID", "the hint says what can be done")
+	require.Equal(t, "2", dst.Query(t, "SELECT count(*) FROM orders"), "the rows themselves are there")
+	require.Equal(t, "1", dst.Query(t, "SELECT count(*) FROM pg_constraint WHERE conname = 'known_order' AND convalidated"))
+}
+
+func TestDuplicatesFailTheirIndexAlone(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	src.Exec(t, `CREATE TABLE twice (a int, b int); CREATE UNIQUE INDEX twice_a ON twice (a); CREATE INDEX twice_b ON twice (b);
+		UPDATE pg_index SET indisready = false WHERE indexrelid = 'twice_a'::regclass;
+		INSERT INTO twice SELECT i % 9000, i FROM generate_series(1, 10000) i;
+		UPDATE pg_index SET indisready = true WHERE indexrelid = 'twice_a'::regclass;
+		CREATE TABLE other (a int PRIMARY KEY); INSERT INTO other VALUES (1)`)
+	report := failing(t, dst, options(t, src, dst))
+	require.Len(t, report.Failures, 1)
+	require.Contains(t, report.Failures[0].Reason, "twice_a")
+	require.Contains(t, report.Failures[0].Reason, "(a)=(")
+	require.Equal(t, "10000", dst.Query(t, "SELECT count(*) FROM twice"))
+	require.Equal(t, "1", dst.Query(t, "SELECT count(*) FROM pg_class WHERE relname = 'twice_b'"))
+	require.Equal(t, "1", dst.Query(t, "SELECT count(*) FROM pg_constraint WHERE conname = 'other_pkey'"))
+}
+
+func TestRefusedRowIsNamed(t *testing.T) {
+	t.Parallel()
+	for name, bundled := range map[string]bool{"alone": false, "bundled": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+			src.Exec(t, `CREATE FUNCTION fine(i int) RETURNS bool LANGUAGE sql AS 'SELECT true';
+				CREATE TABLE strict (a int CONSTRAINT is_fine CHECK (public.fine(a))); INSERT INTO strict SELECT generate_series(1, 1000);
+				CREATE OR REPLACE FUNCTION fine(i int) RETURNS bool LANGUAGE sql AS 'SELECT i <> 500';
+				CREATE TABLE other (a int PRIMARY KEY); INSERT INTO other VALUES (1)`)
+			o := options(t, src, dst)
+			if !bundled {
+				o.Config.Bundle.MaxTable = 0
+			}
+			ctid := src.Query(t, "SELECT ctid FROM strict WHERE a = 500")
+			report := failing(t, dst, o)
+			require.Len(t, report.Failures, 1)
+			for _, want := range []string{`"public"."strict"`, "is_fine", "row 500 of the COPY", ctid} {
+				require.Contains(t, report.Failures[0].Reason, want)
+			}
+			require.Equal(t, "0", dst.Query(t, "SELECT count(*) FROM strict"))
+			require.Equal(t, "1", dst.Query(t, "SELECT count(*) FROM pg_constraint WHERE conname = 'other_pkey'"), "the other table is there")
+		})
+	}
+}
+
+func TestInterruptDrainsAndCleanupUndoes(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	release := gated(t, src, dst, 10_000)
+	src.Exec(t, "SELECT lo_from_bytea(0, 'x'); CREATE TYPE mood AS ENUM ('calm'); CREATE VIEW v AS SELECT 1 AS one")
+	o := options(t, src, dst)
+	o.Config.Grace = 100 * time.Millisecond
+	ctx, interrupt := context.WithCancelCause(t.Context())
+	wait := start(ctx, o)
+	require.Eventually(t, func() bool {
+		return dst.Query(t, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted") != "0"
+	}, time.Minute, 10*time.Millisecond)
+	errSignal := errors.New("interrupted by a person")
+	interrupt(errSignal)
+	report, err := wait()
+	require.ErrorIs(t, err, errSignal)
+	require.NotEqual(t, tasks.RunComplete, report.State)
+	release()
+	awaitQuery(t, dst, "0", "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgconvoy%' AND datname = current_database()")
+	require.Equal(t, dst.Query(t, "SELECT coalesce(sum(rows), 0) FROM pgconvoy.copied"), dst.Query(t, "SELECT count(*) FROM big"), "the ledger is truthful")
+	require.NotEqual(t, "10000", dst.Query(t, "SELECT count(*) FROM big"), "what was not finished is rolled back")
+	require.Equal(t, "0", dst.Query(t, "SELECT sum(attempts) FROM pgconvoy.task"), "what was handed back is no attempt")
+
+	_, err = run.Run(t.Context(), o)
+	var refused *check.FailedError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, 3, refused.ExitCode())
+	require.ErrorContains(t, err, "ledger")
+
+	require.NoError(t, run.Cleanup(t.Context(), o))
+	require.Equal(t, "0", dst.Query(t, "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname IN ('public', 'pgconvoy')"))
+	require.Equal(t, "0", dst.Query(t, "SELECT count(*) FROM pg_largeobject_metadata"))
+	copyAll(t, o)
+	pgtest.RequireEqual(t, src, dst)
+}
+
+func TestVerifyFindsDifferences(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Museum(t), pgtest.Target(t).Database(t)
+	dst.Server.MuseumRoles(t)
+	o := options(t, src, dst)
+	copyAll(t, o)
+	result, err := run.Verify(t.Context(), o)
+	require.NoError(t, err)
+	require.Empty(t, result.Differences)
+	require.NotZero(t, result.Rows)
+
+	dst.Exec(t, `ALTER TABLE museum.plain DISABLE TRIGGER ALL; UPDATE museum.big SET id = -id WHERE id = (SELECT max(id) FROM museum.big);
+		DROP TABLE annex.refers CASCADE`)
+	result, err = run.Verify(t.Context(), o)
+	var differ *run.DifferenceError
+	require.ErrorAs(t, err, &differ)
+	require.Equal(t, 4, differ.ExitCode())
+	require.Len(t, result.Differences, 2)
+	require.Equal(t, tasks.Name{Schema: "annex", Name: "refers"}, result.Differences[0].Table)
+	require.Equal(t, tasks.Name{Schema: "museum", Name: "big"}, result.Differences[1].Table)
+}
+
+// TestSecretsStaySecret looks for the passwords in everything that a run writes
+// or shows: logs, errors, the ledger, and the arguments of its processes.
+func TestSecretsStaySecret(t *testing.T) {
+	t.Parallel()
+	const secret = "correct-horse-battery"
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	src.Exec(t, "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1)")
+	o := options(t, src, dst)
+	with := func(uri config.Secret) config.Secret {
+		return config.Secret(strings.Replace(string(uri), "postgres@", "postgres:"+secret+"@", 1))
+	}
+	o.Config.Source.URI, o.Config.Target.URI = with(o.Config.Source.URI), with(o.Config.Target.URI)
+	require.Contains(t, string(o.Config.Source.URI), secret)
+	o.Config.KeepLedger = true
+	var log bytes.Buffer
+	o.Log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	copyAll(t, o)
+	ledger, err := exec.CommandContext(t.Context(), pgtest.ClientDir(t, dst.Server.Major)+"/pg_dump", "--schema=pgconvoy", dst.URI()).Output()
+	require.NoError(t, err)
+	require.NotContains(t, string(ledger), secret)
+	require.NotContains(t, log.String(), secret)
+
+	o.Config.Target.URI = config.Secret(strings.Replace(string(o.Config.Target.URI), dst.Name, "no_such_database", 1))
+	_, err = run.Run(t.Context(), o)
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), secret)
+}
