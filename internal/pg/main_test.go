@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -72,7 +73,9 @@ func (p *pair) commit(t testing.TB) {
 func (p *pair) relay(t testing.TB, sourceSQL, targetSQL string) []pg.Copied {
 	t.Helper()
 	p.begin(t)
-	copied, err := pg.Relay(t.Context(), p.source, p.target, sourceSQL, targetSQL)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	copied, err := pg.Relay(ctx, p.source, p.target, sourceSQL, targetSQL)
 	require.NoError(t, err)
 	p.commit(t)
 	return copied
@@ -82,7 +85,9 @@ func (p *pair) relay(t testing.TB, sourceSQL, targetSQL string) []pg.Copied {
 func (p *pair) fail(t testing.TB, sourceSQL, targetSQL string) *pg.RelayError {
 	t.Helper()
 	p.begin(t)
-	_, err := pg.Relay(t.Context(), p.source, p.target, sourceSQL, targetSQL)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := pg.Relay(ctx, p.source, p.target, sourceSQL, targetSQL)
 	var failed *pg.RelayError
 	require.ErrorAs(t, err, &failed)
 	return failed

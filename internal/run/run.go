@@ -163,8 +163,8 @@ func (r *running) work(ctx context.Context) error {
 	if err := r.reconcile(ctx); err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
-	working, stop := context.WithCancelCause(ctx)
+	group, running := errgroup.WithContext(ctx)
+	working, stop := context.WithCancelCause(running)
 	if r.Config.RunsWorkers() {
 		group.Go(func() error {
 			o := fleet.FromConfig(r.Config, r.Log)
@@ -179,11 +179,15 @@ func (r *running) work(ctx context.Context) error {
 		r.Log.Info("waiting for workers", "run", r.Config.Run, "queue", queue.StreamName(r.Config.Run))
 	}
 	group.Go(func() error {
-		err := r.supervise(ctx)
+		err := r.supervise(running)
 		stop(err)
 		return err
 	})
-	return group.Wait()
+	err = group.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // rather than what it made of the statements that it interrupted
+	}
+	return err
 }
 
 // endTimeout bounds what is done to end a run.

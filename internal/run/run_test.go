@@ -3,11 +3,13 @@ package run_test
 import (
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/natstest"
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
 	"github.com/pgconvoy/pgconvoy/internal/run"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
@@ -85,4 +87,33 @@ func TestNewerMajor(t *testing.T) {
 	copyAll(t, options(t, src, dst))
 	pgtest.RequireEqual(t, src, dst, pgtest.DataOnly())
 	pgtest.RequireEqual(t, pgtest.Reference(t, src, target), dst)
+}
+
+// TestSample copies a sample database from outside of the repository, if
+// PGCONVOY_TEST_SAMPLE names SQL files, separated by commas, that make one.
+func TestSample(t *testing.T) {
+	t.Parallel()
+	files := os.Getenv("PGCONVOY_TEST_SAMPLE")
+	if files == "" {
+		t.Skip("PGCONVOY_TEST_SAMPLE names no SQL files")
+	}
+	for name, workers := range map[string]int{"embedded": 0, "external": 3} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+			for file := range strings.SplitSeq(files, ",") {
+				src.LoadFile(t, file)
+			}
+			o := options(t, src, dst)
+			if workers > 0 {
+				o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
+				binary := workerBinary(t)
+				for range workers {
+					startWorker(t, binary, o)
+				}
+			}
+			copyAll(t, o)
+			pgtest.RequireEqual(t, src, dst)
+		})
+	}
 }
