@@ -73,27 +73,10 @@ func Name() string {
 // is cancelled and what ran is finished, or when it was idle for so long.
 func Serve(ctx context.Context, conn *queue.Conn, o Options) error {
 	for ctx.Err() == nil {
-		o.Log.Info("waiting for run", "run", o.Run)
-		q, err := open(ctx, conn, o)
+		err := serveOne(ctx, conn, o)
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, context.DeadlineExceeded):
-			o.Log.Info("no run came up while idle", "run", o.Run)
-			return nil
-		case err != nil:
-			return err
-		}
-		l, err := openLedger(ctx, q, o)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		o.Log.Info("working", "run", o.Run, "uid", l.Run().UID)
-		err = Work(ctx, q, l, o)
-		switch {
 		case errors.Is(err, worker.ErrIdle):
 			o.Log.Info("idle", "run", o.Run)
 			return nil
@@ -104,6 +87,24 @@ func Serve(ctx context.Context, conn *queue.Conn, o Options) error {
 		}
 	}
 	return nil
+}
+
+// serveOne waits for the run and does its tasks until its queue is gone.
+func serveOne(ctx context.Context, conn *queue.Conn, o Options) error {
+	o.Log.Info("waiting for run", "run", o.Run)
+	q, err := open(ctx, conn, o)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return worker.ErrIdle
+	}
+	if err != nil {
+		return err
+	}
+	l, err := openLedger(ctx, q, o)
+	if err != nil {
+		return err
+	}
+	o.Log.Info("working", "run", o.Run, "uid", l.Run().UID)
+	return Work(ctx, q, l, o)
 }
 
 func open(ctx context.Context, conn *queue.Conn, o Options) (*queue.Queue, error) {
@@ -162,12 +163,23 @@ func Work(ctx context.Context, q *queue.Queue, l *ledger.Ledger, o Options) erro
 		Name: Name(), Slots: o.Slots, Grace: o.Grace, Log: o.Log,
 		Source: func(ctx context.Context) (*pg.Conn, error) { return connect(ctx, pg.Source, o.SourceURI) },
 		Target: func(ctx context.Context) (*pg.Conn, error) { return connect(ctx, pg.Target, o.TargetURI) },
-	}, runQueue{q}, l)
+	}, runQueue{q}, runLedger{l})
 	return w.Run(ctx, o.Idle)
 }
 
 func connect(ctx context.Context, side pg.Side, uri string) (*pg.Conn, error) {
 	return pg.Connect(ctx, pg.Options{Side: side, URI: uri, Name: "pgconvoy worker " + Name()})
+}
+
+// runLedger is the ledger as the worker sees it.
+type runLedger struct{ *ledger.Ledger }
+
+func (l runLedger) Take(ctx context.Context, c *pg.Conn, id tasks.ID) (tasks.Task, tasks.State, error) {
+	t, state, err := l.Ledger.Take(ctx, c, id)
+	if errors.Is(err, ledger.ErrNoTask) {
+		return t, worker.NotPlanned, nil
+	}
+	return t, state, err
 }
 
 // runQueue is the queue as the worker sees it.

@@ -69,7 +69,7 @@ func (a Archive) SQL(ctx context.Context, entries []Entry) ([]EntrySQL, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write restore list: %w", err)
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }()
 	var list strings.Builder
 	for _, e := range entries {
 		list.WriteString(e.Line + "\n")

@@ -228,6 +228,7 @@ func TestLastWords(t *testing.T) {
 	var failed *RelayError
 	require.ErrorAs(t, err, &failed)
 	require.Equal(t, Target, failed.Side)
+	require.True(t, IsCode(err, "57P01"), "%v", err)
 	_ = source.Close()
 	_ = target.Close()
 }

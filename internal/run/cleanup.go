@@ -74,7 +74,7 @@ func dropCopied(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Con
 	if err != nil {
 		return fmt.Errorf("make a folder for temporary files: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	file := filepath.Join(dir, "schema.dump")
 	if err := writeArchive(ctx, l, target, file); err != nil {
 		return err

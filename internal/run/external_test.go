@@ -21,11 +21,11 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// workerBinary builds cmd/worker once per test.
-func workerBinary(t *testing.T) string {
+// build builds the command of the name and returns its path.
+func build(t *testing.T, name string) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "worker")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/pgconvoy/pgconvoy/cmd/worker").CombinedOutput()
+	binary := filepath.Join(t.TempDir(), name)
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/pgconvoy/pgconvoy/cmd/"+name).CombinedOutput()
 	require.NoError(t, err, string(out))
 	return binary
 }
@@ -77,7 +77,7 @@ func TestExternalQueueWithThreeWorkers(t *testing.T) {
 	o := options(t, src, dst)
 	o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
 	o.Config.KeepLedger = true
-	binary := workerBinary(t)
+	binary := build(t, "worker")
 	for range 3 {
 		startWorker(t, binary, o)
 	}
@@ -139,7 +139,7 @@ func TestWorkerKilledInTheMiddleOfAPart(t *testing.T) {
 	o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
 	o.Config.KeepLedger = true
 	o.AckWait = 2 * time.Second
-	binary := workerBinary(t)
+	binary := build(t, "worker")
 	wait := start(t.Context(), o)
 	victim := startWorker(t, binary, o, "PGCONVOY_SLOTS_COPY=2")
 	awaitGate(t, dst, 2)

@@ -106,7 +106,7 @@ func (p *Prepared) writeLedger(ctx context.Context) (*ledger.Ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open archive: %w", err)
 	}
-	defer archive.Close()
+	defer func() { _ = archive.Close() }()
 	uid, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("make the run's identifier: %w", err)

@@ -107,7 +107,7 @@ func TestSample(t *testing.T) {
 			o := options(t, src, dst)
 			if workers > 0 {
 				o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
-				binary := workerBinary(t)
+				binary := build(t, "worker")
 				for range workers {
 					startWorker(t, binary, o)
 				}

@@ -23,7 +23,7 @@ type Copy struct {
 // SourceSQL returns the COPY that reads the rows. The column list is explicit,
 // and ONLY keeps rows of child tables out.
 func (c Copy) SourceSQL() string {
-	name := c.Table.Name.String()
+	name := c.Table.String()
 	if c.Where == "" && c.Part.IsWhole() && len(c.Table.Columns) > 0 {
 		return fmt.Sprintf("COPY %s (%s) TO STDOUT", name, QuoteIdents(c.Table.Columns))
 	}

@@ -32,7 +32,7 @@ func (j *Job) analyze(ctx context.Context, statements []tasks.Statement) (notes 
 		switch {
 		case err == nil:
 			return notes, nil
-		case !errors.As(err, &refused), ctx.Err() != nil, j.Target.IsClosed():
+		case !errors.As(err, &refused), ctx.Err() != nil, j.Target.IsClosed(), pg.Classify(err) == pg.Transient:
 			return notes, err
 		}
 		at := max(refused.Index-1, 0) // the savepoint comes first

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -59,10 +58,24 @@ func (copyBundle) Do(ctx context.Context, j *Job) (tasks.Result, error) {
 	if err == nil {
 		result.Notes, err = j.analyze(ctx, analyze)
 	}
-	if err != nil && ctx.Err() == nil && len(spec.Tables) > 1 && j.Task.Kind == tasks.KindBundle && pg.Classify(err) != pg.Transient {
+	if err != nil && ctx.Err() == nil && len(spec.Tables) > 1 && j.Task.Kind == tasks.KindBundle && isOfOneTable(err) {
 		return tasks.Result{}, splitBundle(j.Task, spec, err)
 	}
 	return result, err
+}
+
+// isOfOneTable reports whether the error may well be about one table of a
+// bundle: the others would then go through without it.
+func isOfOneTable(err error) bool {
+	var server *pgconn.PgError
+	var relay *pg.RelayError
+	switch {
+	case pg.Classify(err) == pg.Transient, pg.IsSnapshotLost(err):
+		return false
+	case errors.Is(err, pg.ErrRewritten), errors.As(err, &server), errors.As(err, &relay):
+		return true
+	}
+	return false
 }
 
 // splitBundle returns the error that makes a bundle into one task per table,
@@ -125,7 +138,7 @@ func beginSource(ctx context.Context, source *pg.Conn, snapshot string, copies [
 	names := make([]string, len(copies))
 	identities := make([]pg.TableIdentity, len(copies))
 	for i, c := range copies {
-		names[i] = c.Table.Name.String()
+		names[i] = c.Table.String()
 		identities[i] = pg.TableIdentity{Quoted: names[i], OID: c.Table.OID, Filenode: c.Table.Filenode}
 	}
 	results, err := source.PgConn().Exec(ctx, pg.ImportSnapshotSQL(snapshot)+
@@ -158,8 +171,20 @@ func describeTables(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// copyLine finds the line number in the context of an error of COPY FROM.
-var copyLine = regexp.MustCompile(`^COPY .*, line (\d+)`)
+// copyLine returns the line number in the context of an error of COPY FROM into
+// the table, 0 if there is none. What follows it may be any text of the row.
+func copyLine(where, table string) int64 {
+	rest, ok := strings.CutPrefix(where, "COPY "+table+", line ")
+	if !ok {
+		return 0
+	}
+	digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
+	line, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return line
+}
 
 // explain adds the table to the error of a relay and, if a certain row was
 // refused or could not be read, where on the source it is.
@@ -177,8 +202,8 @@ func (j *Job) explain(ctx context.Context, snapshot string, copies []tasks.Copy,
 	line := int64(0)
 	if relay.Side == pg.Source {
 		line = relay.Rows + 1 // the first one that did not arrive
-	} else if m := copyLine.FindStringSubmatch(server.Where); m != nil {
-		line, _ = strconv.ParseInt(m[1], 10, 64)
+	} else {
+		line = copyLine(server.Where, c.Target().Name)
 	}
 	if line == 0 {
 		return err

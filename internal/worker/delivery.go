@@ -96,7 +96,9 @@ func (w *Worker) handle(ctx context.Context, d Delivery, log *slog.Logger) {
 	defer stop()
 	j := &Job{Ledger: w.ledger, worker: w, Log: log}
 	t, err := w.perform(ctx, j, e)
-	defer j.release(context.WithoutCancel(ctx), err == nil)
+	// Nothing was done yet on the connection of a task that is not taken.
+	reusable := err == nil || errors.Is(err, tasks.ErrBusy) || errors.Is(err, errNotReady)
+	defer j.release(context.WithoutCancel(ctx), reusable)
 	var split *tasks.SplitError
 	switch {
 	case err == nil:
@@ -271,10 +273,7 @@ func (w *Worker) split(ctx context.Context, d Delivery, t tasks.Task, s *tasks.S
 func (w *Worker) fail(ctx context.Context, d Delivery, t tasks.Task, err error, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	reason := pg.Describe(err)
-	if hint := pg.Hint(err); hint != "" {
-		reason += "; hint: " + hint
-	}
+	reason := describe(err)
 	c, connectErr := w.target.get(ctx)
 	if connectErr != nil {
 		log.Warn("task failed, and so did the connection to record it", "err", reason)
@@ -310,6 +309,19 @@ func (w *Worker) fail(ctx context.Context, d Delivery, t tasks.Task, err error, 
 	log.Error("task failed", "err", reason, "attempt", attempts)
 	w.answer(log, d.Term(reason))
 	w.queue.Notify(tasks.Event{Task: t.ID, Kind: t.Kind, State: tasks.Failed})
+}
+
+// describe returns the error and what a person can do about it.
+func describe(err error) string {
+	reason := pg.Describe(err)
+	hint := pg.Hint(err)
+	if hinted, ok := errors.AsType[*tasks.HintError](err); ok {
+		hint = hinted.Hint()
+	}
+	if hint != "" {
+		reason += "; hint: " + hint
+	}
+	return reason
 }
 
 // verdict says whether a task that failed attempts times is tried again, and

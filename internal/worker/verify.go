@@ -77,7 +77,7 @@ func (j *Job) comparison(ctx context.Context, spec tasks.Verify) (comparison, er
 			want, counted = want+rows, counted || there
 		}
 		if !counted {
-			return 0, nil, errors.New("ledger has no count of " + t.Name.String())
+			return 0, nil, errors.New("ledger has no count of " + t.String())
 		}
 		got, err := verify.Count(ctx, j.Target, t)
 		return got, verify.RowsDiffer(t.Name, want, got), err

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -40,9 +41,14 @@ type Queue interface {
 	AckWait() time.Duration
 }
 
+// NotPlanned is the state of a task that the ledger does not know.
+const NotPlanned tasks.State = ""
+
 // Ledger is the ledger of one run.
 type Ledger interface {
 	Run() tasks.RunID
+	// Take begins the task's transaction on c, locks the task and reads it and its state; [tasks.ErrBusy] if another
+	// worker has it.
 	Take(ctx context.Context, c *pg.Conn, id tasks.ID) (tasks.Task, tasks.State, error)
 	Done(ctx context.Context, c *pg.Conn, t tasks.Task, r tasks.Result, worker string) error
 	Unblocked(ctx context.Context, c *pg.Conn, t tasks.Task) ([]tasks.Task, error)
@@ -71,7 +77,8 @@ type Worker struct {
 	source   *pool
 	target   *pool
 	handlers map[tasks.Kind]Handler
-	activity chan struct{} // gets a value when a task is taken, if anybody waits
+	activity chan struct{} // gets a value when a task is taken and when it has ended, if anybody waits
+	running  atomic.Int32  // tasks
 }
 
 // Handler does one kind of task. The job's target connection is in the task's
@@ -118,7 +125,7 @@ const fetchWait = 30 * time.Second
 
 // Run takes tasks until ctx is cancelled, then finishes what runs within the
 // grace, hands the rest back, and returns nil. It returns an error when the
-// queue is gone, and [ErrIdle] if idle is not zero and no task came for so long.
+// queue is gone, and [ErrIdle] if idle is not zero and no task ran for so long.
 func (w *Worker) Run(ctx context.Context, idle time.Duration) error {
 	work, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stop(nil)
@@ -155,7 +162,7 @@ func (w *Worker) Run(ctx context.Context, idle time.Duration) error {
 	return group.Wait()
 }
 
-// watchIdle returns [ErrIdle] when no task was taken for the time.
+// watchIdle returns [ErrIdle] when no task ran for the time.
 func (w *Worker) watchIdle(ctx context.Context, idle time.Duration) error {
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
@@ -166,7 +173,10 @@ func (w *Worker) watchIdle(ctx context.Context, idle time.Duration) error {
 		case <-w.activity:
 			timer.Reset(idle)
 		case <-timer.C:
-			return ErrIdle
+			if w.running.Load() == 0 {
+				return ErrIdle
+			}
+			timer.Reset(idle)
 		}
 	}
 }
@@ -189,13 +199,20 @@ func (w *Worker) slot(fetching, work context.Context, stage tasks.Stage, log *sl
 		case d == nil:
 			continue
 		}
-		select {
-		case w.activity <- struct{}{}:
-		default:
-		}
+		w.running.Add(1)
+		w.signalActivity()
 		w.handle(work, d, log)
+		w.running.Add(-1)
+		w.signalActivity()
 	}
 	return nil
+}
+
+func (w *Worker) signalActivity() {
+	select {
+	case w.activity <- struct{}{}:
+	default:
+	}
 }
 
 // queuePause is how long a slot waits when the queue cannot be reached.
