@@ -31,6 +31,9 @@ func Classify(err error) Outcome {
 		if e.Code == "53200" && strings.Contains(e.Message, "shared memory") {
 			return Final // the lock table is full; memory itself may be free again in a while
 		}
+		if tooWide(e) {
+			return Final
+		}
 		return classifyCode(e.Code)
 	}
 	var connect *pgconn.ConnectError
@@ -113,6 +116,9 @@ func Hint(err error) string {
 	if !errors.As(err, &e) {
 		return ""
 	}
+	if tooWide(e) {
+		return "the row is larger in text form than the 1 GB that a server can hold at once: a bytea doubles in it; store the value in pieces, or leave the table out"
+	}
 	switch e.Code {
 	case "53100":
 		return "free or add disk space on the target, then start again"
@@ -128,6 +134,13 @@ func Hint(err error) string {
 		return "grant the missing privilege to the role that pgconvoy connects as"
 	}
 	return ""
+}
+
+// tooWide reports whether the server could not hold the text form of one row.
+// It says so with the code of an internal error.
+func tooWide(e *pgconn.PgError) bool {
+	return e.Code == "XX000" && strings.Contains(e.Message, "invalid memory alloc request size") ||
+		e.Code == "54000" && strings.Contains(e.Message, "string buffer")
 }
 
 func firstLine(s string) string {

@@ -179,3 +179,21 @@ func TestSecretsStaySecret(t *testing.T) {
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), secret)
 }
+
+// TestTooWideRowIsNamed shows the limit of text: a bytea of more than half a
+// gigabyte has no text form that a server could send.
+func TestTooWideRowIsNamed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs some gigabytes of memory in the server")
+	}
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	src.Exec(t, `CREATE TABLE wide (id int PRIMARY KEY, b bytea); ALTER TABLE wide ALTER b SET STORAGE EXTERNAL; INSERT INTO wide VALUES (7, 'ok');
+		INSERT INTO wide SELECT 8, x.b || x.b FROM (SELECT decode(repeat('00ff10ab', 70 * 1024 * 1024), 'hex') AS b) x`)
+	report := failing(t, dst, options(t, src, dst))
+	require.Len(t, report.Failures, 1)
+	require.Equal(t, 1, report.Failures[0].Attempts, "it fails in the same way every time")
+	for _, want := range []string{`"public"."wide"`, "(0,2)", "1 GB"} {
+		require.Contains(t, report.Failures[0].Reason, want)
+	}
+}

@@ -196,7 +196,7 @@ func (j *Job) explain(ctx context.Context, snapshot string, copies []tasks.Copy,
 	c := copies[relay.Copy]
 	err = fmt.Errorf("%s: %w", c.Label(), err)
 	var server *pgconn.PgError
-	if ctx.Err() != nil || !errors.As(err, &server) || pg.Classify(err) == pg.Transient {
+	if ctx.Err() != nil || !errors.As(err, &server) || pg.Classify(err) == pg.Transient || !blamesRow(server.Code) {
 		return err
 	}
 	line := int64(0)
@@ -212,6 +212,12 @@ func (j *Job) explain(ctx context.Context, snapshot string, copies []tasks.Copy,
 		return fmt.Errorf("row %d of the COPY, at ctid %s on the source: %w", line, ctid, err)
 	}
 	return fmt.Errorf("row %d of the COPY: %w", line, err)
+}
+
+// blamesRow reports whether an error of the class is about the row that it
+// came with, and not about the server's resources.
+func blamesRow(code string) bool {
+	return !strings.HasPrefix(code, "53") && !strings.HasPrefix(code, "58")
 }
 
 // locate returns the ctid of the n-th row that the copy reads. Scans are not
