@@ -108,7 +108,9 @@ const copiedColumns = `SELECT coalesce(pg_catalog.array_agg(a.attname::text ORDE
 	WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''`
 
 // ReadCatalog reads the catalog with a constant number of queries, as the
-// transaction of c sees it. schemas names schemas that are left out whole.
+// transaction of c sees it, but for definitions and sizes, which are read as of
+// now. without names schemas that are left out whole. Tables that were altered
+// since the snapshot may make it fail with [ErrRewritten].
 func ReadCatalog(ctx context.Context, c *Conn, without []string) (Catalog, error) {
 	cat := Catalog{Version: c.Version}
 	if without == nil {
@@ -131,7 +133,11 @@ func ReadCatalog(ctx context.Context, c *Conn, without []string) (Catalog, error
 		{"large objects", cat.readLargeObjects},
 	}
 	for _, s := range steps {
-		if err := s.read(ctx, c, without); err != nil {
+		err := s.read(ctx, c, without)
+		if IsCode(err, "XX000") && strings.Contains(err.Error(), "cache lookup failed") {
+			return cat, fmt.Errorf("read catalog: %s: %w: %w", s.what, ErrRewritten, err)
+		}
+		if err != nil {
 			return cat, fmt.Errorf("read catalog: %s: %w", s.what, err)
 		}
 	}
@@ -184,7 +190,7 @@ func (cat *Catalog) readTables(ctx context.Context, c *Conn, without []string) e
 		CROSS JOIN LATERAL unnest(p.partattrs::int2[]) AS k(attnum)
 		LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = k.attnum AND k.attnum <> 0
 		LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-		WHERE p.partrelid = c.oid AND p.partstrat = 'h'
+		WHERE p.partrelid = c.oid AND p.partstrat = 'h' HAVING pg_catalog.count(*) > 0
 	) hash ON c.relkind = 'p'
 	LEFT JOIN LATERAL (
 		SELECT a.attname::text AS name, a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k

@@ -41,7 +41,8 @@ func Classify(err error) Outcome {
 	switch {
 	case errors.As(err, &connect), errors.As(err, &network),
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNREFUSED):
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNREFUSED),
+		pgconn.SafeToRetry(err) && !IsInterrupt(err): // nothing was sent, as the connection was closed already
 		return Transient
 	}
 	return Unknown

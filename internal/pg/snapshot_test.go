@@ -110,7 +110,7 @@ func TestLockTables(t *testing.T) {
 	require.NoError(t, err)
 	require.Greater(t, len(names), 80)
 	require.Contains(t, names, `museum.plain`)
-	require.Contains(t, names, `museum."it's; DROP TABLE x; --"`)
+	require.Contains(t, names, `"Odd ""Schema"".%s\ ü"."it's; DROP TABLE x; --"`)
 	require.Contains(t, names, `museum.orders`)
 	require.NoError(t, pg.LockTables(t.Context(), keeper, names, "5s"))
 	require.Equal(t, "0", db.Query(t, `SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace

@@ -15,9 +15,15 @@ func (e *stuckError) Error() string {
 }
 
 // IncompleteError is returned when a run ends with tasks that are not done.
-type IncompleteError struct{ Report tasks.Report }
+type IncompleteError struct {
+	Report    tasks.Report
+	Restarted bool // the target was restarted meanwhile, and may have lost what it had committed
+}
 
 func (e *IncompleteError) Error() string {
+	if e.Restarted && len(e.Report.Failures) == 0 {
+		return fmt.Sprintf("run %s is not complete: the target was restarted meanwhile and may have lost rows that were committed", e.Report.Run)
+	}
 	return fmt.Sprintf("run %s is not complete: %d tasks failed and %d were not done", e.Report.Run, len(e.Report.Failures), e.Report.Pending)
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -196,4 +197,37 @@ func TestTooWideRowIsNamed(t *testing.T) {
 	for _, want := range []string{`"public"."wide"`, "(0,2)", "1 GB"} {
 		require.Contains(t, report.Failures[0].Reason, want)
 	}
+}
+
+func TestPlannerLosesItsConnectionToTheTarget(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	release := gated(t, src, dst, 10_000)
+	wait := start(t.Context(), options(t, src, dst))
+	awaitGate(t, dst, 2)
+	dst.Exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgconvoy planner' AND datname = current_database()")
+	release()
+	_, err := wait()
+	require.NoError(t, err)
+	pgtest.RequireEqual(t, src, dst)
+}
+
+func TestRestartedTargetIsNeverCalledComplete(t *testing.T) {
+	t.Parallel()
+	src := pgtest.Source(t).Database(t)
+	target := pgtest.Start(t, pgtest.Options{})
+	dst := target.Database(t)
+	gated(t, src, dst, 10_000)
+	o := options(t, src, dst)
+	o.AckWait = 2 * time.Second
+	wait := start(t.Context(), o)
+	awaitGate(t, dst, 2)
+	target.Stop(t, syscall.SIGQUIT) // at once, without a checkpoint; it takes the gate's lock with it
+	target.Launch(t)
+	report, err := wait()
+	var incomplete *run.IncompleteError
+	require.ErrorAs(t, err, &incomplete)
+	require.Equal(t, 3, incomplete.ExitCode())
+	require.True(t, incomplete.Restarted)
+	require.NotEqual(t, tasks.RunComplete, report.State)
 }

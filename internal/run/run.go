@@ -198,14 +198,15 @@ const endTimeout = time.Minute
 func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
-	if r.queue != nil {
-		if err := r.queue.Delete(ctx); err != nil {
-			r.Log.Warn("stream of the run could not be deleted", "err", err)
-		}
-	}
 	target, err := r.prepared.liveTarget(ctx)
 	if err != nil {
 		return tasks.Report{Run: r.Config.Run, State: tasks.RunFailed}, errors.Join(runErr, err)
+	}
+	if r.queue == nil { // nothing was published, so there is nothing to go on with, or to clean up
+		return tasks.Report{}, errors.Join(runErr, ledger.Drop(ctx, target))
+	}
+	if err := r.queue.Delete(ctx); err != nil {
+		r.Log.Warn("stream of the run could not be deleted", "err", err)
 	}
 	if runErr == nil {
 		runErr = r.complete(ctx, target)
@@ -223,7 +224,11 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 	}
 	var stuck *stuckError
 	if errors.As(runErr, &stuck) || errors.Is(runErr, ledger.ErrUnfinished) {
-		runErr = &IncompleteError{Report: report}
+		restarted, err := r.ledger.Restarted(ctx, target)
+		if err != nil {
+			return report, errors.Join(runErr, err)
+		}
+		runErr = &IncompleteError{Report: report, Restarted: restarted}
 	}
 	return report, runErr
 }

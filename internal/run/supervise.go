@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
@@ -31,6 +32,9 @@ func (r *running) supervise(ctx context.Context) error {
 	defer look.Stop()
 	for {
 		done, err := r.look(ctx)
+		if pg.Classify(err) == pg.Transient && ctx.Err() == nil {
+			err = r.reconnect(ctx, err)
+		}
 		if err != nil || done {
 			return err
 		}
@@ -44,6 +48,33 @@ func (r *running) supervise(ctx context.Context) error {
 		case <-look.C:
 		case <-events:
 			settle(ctx, events)
+		}
+	}
+}
+
+// reconnectFor is how long the planner tries to reach the target again; the
+// workers try their tasks for about as long.
+const reconnectFor = 5 * time.Minute
+
+// reconnect replaces the planner's lost connection to the target.
+func (r *running) reconnect(ctx context.Context, cause error) error {
+	deadline := time.Now().Add(reconnectFor)
+	for {
+		r.Log.Warn("connection to the target is lost", "err", cause)
+		target, err := r.prepared.liveTarget(ctx)
+		if err == nil {
+			err = own(ctx, target) // the server may not yet have noticed that the old session is gone
+		}
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			return cause
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(lookEvery):
 		}
 	}
 }

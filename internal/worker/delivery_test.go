@@ -1,0 +1,332 @@
+package worker_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/pgtest"
+	"github.com/pgconvoy/pgconvoy/internal/queue"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+	"github.com/pgconvoy/pgconvoy/internal/worker"
+)
+
+const rows1000 = "INSERT INTO a SELECT i, 'value ' || i FROM generate_series(1, 1000) i"
+
+func TestTaskAndItsFollowers(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
+	copied := b.copyTask(t, "a")
+	index := after(run(t, tasks.KindIndex, "index.public.a.a_v", "CREATE INDEX a_v ON public.a (v)"), copied)
+	attach := after(run(t, tasks.KindAttach, "attach.public.a.all", "ALTER TABLE public.a ADD PRIMARY KEY (id)"), index)
+	analyze := after(run(t, tasks.KindAnalyze, "analyze.public.a.all", "ANALYZE public.a"), attach)
+	b.start(t, copied, index, attach, analyze)
+	b.finish(t)
+	b.emptied(t)
+	require.Equal(t, 4, b.dst.Count(t, "pgconvoy.task WHERE state = 'done' AND attempts = 0 AND worker <> ''"))
+	require.Equal(t, [][]string{{"1000", "1000"}}, b.dst.Rows(t, "SELECT rows, (SELECT rows FROM pgconvoy.copied) FROM pgconvoy.task WHERE kind = 'copy'"))
+	pgtest.RequireEqual(t, b.src, b.dst, pgtest.DataOnly(), pgtest.IgnoreSchemas("pgconvoy"))
+	require.Equal(t, "t", b.dst.Query(t, "SELECT reltuples = 1000 FROM pg_class WHERE oid = 'a'::regclass"))
+}
+
+func TestDeliveredAgainAfterItIsDone(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
+	copied := b.copyTask(t, "a")
+	follower := after(run(t, tasks.KindIndex, "index.public.a.a_v", "CREATE INDEX a_v ON public.a (v)"), copied)
+	b.start(t, copied, follower)
+	// Another worker does the copy, and dies before it has published the follower.
+	c, err := pg.Connect(t.Context(), pg.Options{Side: pg.Target, URI: b.dst.URI()})
+	require.NoError(t, err)
+	taken, _, err := b.ledger.Take(t.Context(), c, copied.ID)
+	require.NoError(t, err)
+	require.NoError(t, b.ledger.Done(t.Context(), c, taken, tasks.Result{}, "dead worker"))
+	c.Discard()
+
+	b.finish(t)
+	b.await(t, "NOT EXISTS (SELECT FROM pgconvoy.task WHERE state <> 'done')")
+	require.Equal(t, 0, b.dst.Count(t, "a"), "what is done is not done again")
+	b.emptied(t)
+}
+
+// While another worker has the task, a delivery of it is handed back.
+func TestDeliveredWhileAnotherWorkerHasIt(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
+	b.start(t, b.copyTask(t, "a"))
+	c, err := pg.Connect(t.Context(), pg.Options{Side: pg.Target, URI: b.dst.URI()})
+	require.NoError(t, err)
+	defer c.Discard()
+	taken, state, err := b.ledger.Take(t.Context(), c, copyID("a"))
+	require.NoError(t, err)
+	require.Equal(t, tasks.Ready, state)
+	stop := b.worker(t)
+	b.answered(t, `-NAK {"delay": 5000000000}`)
+	require.NoError(t, b.ledger.Done(t.Context(), c, taken, tasks.Result{}, "other"))
+	b.emptied(t)
+	require.NoError(t, stop())
+	require.Equal(t, 0, b.dst.Count(t, "a"))
+	require.Equal(t, "0", b.attempts(t, copyID("a")))
+}
+
+// Whatever a message says, nothing but ready tasks of this run is ever done.
+func TestHostileMessages(t *testing.T) {
+	t.Parallel()
+	const nak30 = `-NAK {"delay": 30000000000}`
+	stranger := tasks.ID("copy.public.a.other")
+	for name, test := range map[string]struct {
+		state  string // of the task a
+		edit   func(e *tasks.Envelope)
+		body   string
+		answer string
+	}{
+		"unknown task":   {edit: func(e *tasks.Envelope) { e.Task = stranger }, answer: "+TERM task is not ready"},
+		"pending task":   {state: "pending", answer: "+TERM task is not ready"},
+		"failed task":    {state: "failed", answer: "+TERM task is not ready"},
+		"another run":    {edit: func(e *tasks.Envelope) { e.RunUID = "uid-0" }, answer: "+TERM stale run"},
+		"another source": {edit: func(e *tasks.Envelope) { e.FP.Source = "1/x" }, answer: nak30},
+		"another target": {edit: func(e *tasks.Envelope) { e.FP.Target = "1/x" }, answer: nak30},
+		"newer version":  {edit: func(e *tasks.Envelope) { e.Version++ }, answer: nak30},
+		"unknown kind":   {edit: func(e *tasks.Envelope) { e.Kind = "drop" }, answer: nak30},
+		"another kind":   {state: "pending", edit: func(e *tasks.Envelope) { e.Kind = tasks.KindRefresh }, answer: "+TERM task is not ready"},
+		"garbage":        {body: "\x00{]", answer: "+TERM not readable"},
+		"no version":     {body: `{"sql": "DROP TABLE a"}`, answer: "+TERM not readable"},
+		"empty":          {body: " ", answer: "+TERM not readable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
+			b.start(t, b.copyTask(t, "a"))
+			require.NoError(t, b.queue.Purge(t.Context()))
+			if test.state == "" {
+				test.state = "ready"
+			}
+			b.dst.Exec(t, fmt.Sprintf("UPDATE pgconvoy.task SET state = '%s'", test.state))
+			before := b.dst.Rows(t, "SELECT * FROM pgconvoy.task")
+			e := b.ledger.Run().Envelope(tasks.KindCopy, copyID("a"))
+			if test.edit != nil {
+				test.edit(&e)
+			}
+			body, err := json.Marshal(e)
+			require.NoError(t, err)
+			if test.body != "" {
+				body = []byte(test.body)
+			}
+			require.NoError(t, b.nats(t).Publish(queue.Subject("test", e.Task), body))
+			stop := b.worker(t)
+			b.answered(t, test.answer)
+			require.NoError(t, stop())
+			require.Equal(t, before, b.dst.Rows(t, "SELECT * FROM pgconvoy.task"))
+			require.Equal(t, 0, b.dst.Count(t, "a"))
+		})
+	}
+}
+
+func TestTransientErrorsAreRetriedAndCounted(t *testing.T) {
+	t.Parallel()
+	for name, victim := range map[string]func(b *bundle) (*pgtest.Database, string){
+		"target": func(b *bundle) (*pgtest.Database, string) {
+			return b.dst, "wait_event_type = 'Lock' AND wait_event = 'advisory'"
+		},
+		"source": func(b *bundle) (*pgtest.Database, string) { return b.src, "query LIKE '%COPY%'" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := databases(t, "CREATE TABLE a (id int, v text)", "INSERT INTO a SELECT i, repeat('x', 1000) FROM generate_series(1, 20000) i")
+			b.dst.Exec(t, gated("a"))
+			copied := b.copyTask(t, "a")
+			spec := b.copyOf(t, "a")
+			spec.Freeze = false
+			copied = task(t, tasks.KindCopy, copied.ID, spec)
+			b.start(t, copied)
+			open := b.shut(t)
+			stop := b.worker(t)
+			b.await(t, waiting(1))
+			db, which := victim(b)
+			require.Equal(t, []string{"t"}, db.Column(t, fmt.Sprintf(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+				WHERE datname = current_database() AND application_name LIKE 'pgconvoy worker%%' AND %s`, which)))
+			b.await(t, "(SELECT attempts FROM pgconvoy.task) = 1")
+			b.answered(t, `-NAK {"delay": 1000000000}`)
+			require.Contains(t, b.reason(t, copied.ID), `COPY "public"."a"`)
+			open()
+			b.await(t, "(SELECT state FROM pgconvoy.task) = 'done'")
+			require.NoError(t, stop())
+			require.Equal(t, 20000, b.dst.Count(t, "a"))
+			require.Equal(t, "1", b.attempts(t, copied.ID))
+		})
+	}
+}
+
+func TestFinalErrorsNameTableRowAndColumn(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "CREATE TABLE good (id int)", `INSERT INTO good VALUES (1), (1); CREATE TABLE bad (id int, v text);
+		INSERT INTO bad VALUES (1, '1'), (2, 'bad_, line 99, column z: '), (3, '3'); DELETE FROM bad WHERE id = 1; INSERT INTO bad VALUES (4, '4')`)
+	b.dst.Exec(t, "CREATE TABLE bad (id int, v int); CREATE TABLE ref (id int PRIMARY KEY)")
+	good, bad := b.copyTask(t, "good"), b.copyTask(t, "bad")
+	follower := after(run(t, tasks.KindIndex, "index.public.bad.x", "CREATE INDEX ON public.bad (v)"), bad)
+	unique := after(run(t, tasks.KindIndex, "index.public.good.u", "SELECT 1", "CREATE UNIQUE INDEX u ON public.good (id)"), good)
+	orphans := after(run(t, tasks.KindFKeyAdd, "fkey.public.good.fk.add", "ALTER TABLE public.good ADD CONSTRAINT fk FOREIGN KEY (id) REFERENCES public.ref (id)"), good)
+	b.start(t, good, bad, follower, unique, orphans)
+	b.finish(t)
+	b.emptied(t)
+	require.Equal(t, "done", b.state(t, good.ID))
+	require.Equal(t, "pending", b.state(t, follower.ID))
+	for id, want := range map[tasks.ID][]string{
+		bad.ID:     {`COPY "public"."bad"`, "row 1 of the COPY, at ctid (0,2) on the source", "column v", "22P02"},
+		unique.ID:  {"CREATE UNIQUE INDEX u", "Key (id)=(1) is duplicated", "REINDEX"},
+		orphans.ID: {"ADD CONSTRAINT fk", `Key (id)=(1) is not present in table "ref"`, "NOT VALID"},
+	} {
+		require.Equal(t, "failed", b.state(t, id))
+		require.Equal(t, "1", b.attempts(t, id), "an error that stays is not tried again")
+		for _, part := range want {
+			require.Contains(t, b.reason(t, id), part)
+		}
+	}
+	b.answered(t, "+TERM")
+	require.Equal(t, 0, b.dst.Count(t, "bad"))
+}
+
+func TestRewrittenTablesAreNeverCopied(t *testing.T) {
+	t.Parallel()
+	changes := map[string]string{
+		"truncated": "TRUNCATE truncated",
+		"vacuumed":  "VACUUM FULL vacuumed",
+		"altered":   "ALTER TABLE altered ALTER id TYPE bigint",
+		"renamed":   "ALTER TABLE renamed RENAME TO other_name",
+		"moved":     "CREATE SCHEMA elsewhere; ALTER TABLE moved SET SCHEMA elsewhere",
+		"dropped":   "DROP TABLE dropped",
+		"replaced":  "ALTER TABLE replaced RENAME TO replaced_old; CREATE TABLE replaced (id int)",
+		"view":      "ALTER TABLE view RENAME TO view_table; CREATE VIEW view AS SELECT 1 AS id",
+	}
+	var both, source string
+	for name := range changes {
+		both += fmt.Sprintf("CREATE TABLE %s (id int);", name)
+		source += fmt.Sprintf("INSERT INTO %s VALUES (1), (2);", name)
+	}
+	b := databases(t, both+"CREATE TABLE intact (id int)", source+"INSERT INTO intact VALUES (1)")
+	list := []tasks.Task{b.copyTask(t, "intact")}
+	var bundle tasks.Bundle
+	for name := range changes {
+		list = append(list, b.copyTask(t, name))
+		c := b.copyOf(t, name)
+		bundle.Tables = append(bundle.Tables, tasks.Loaded{Copy: c})
+	}
+	list = append(list, task(t, tasks.KindBundle, "copy.bundle.b0001", bundle))
+	for _, change := range changes {
+		b.src.Exec(t, change)
+	}
+	b.start(t, list...)
+	b.finish(t)
+	require.Equal(t, "done", b.state(t, copyID("intact")))
+	for name := range changes {
+		for _, id := range []tasks.ID{copyID(name), tasks.NewID(tasks.KindBundle, "bundle", "b0001", "public", name)} {
+			require.Equal(t, "failed", b.state(t, id), name)
+			require.Contains(t, b.reason(t, id), pg.ErrRewritten.Error(), name)
+			require.Contains(t, b.reason(t, id), fmt.Sprintf(`"public"."%s"`, name))
+		}
+		require.Equal(t, 0, b.dst.Count(t, name))
+	}
+}
+
+func TestLostSnapshot(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "CREATE TABLE a (id int, v text); CREATE TABLE c (id int)", rows1000)
+	bundle := task(t, tasks.KindBundle, "copy.bundle.b0001", tasks.Bundle{Tables: []tasks.Loaded{{Copy: b.copyOf(t, "a")}, {Copy: b.copyOf(t, "c")}}})
+	b.start(t, bundle)
+	b.keeper.Discard()
+	b.finish(t)
+	require.Equal(t, "failed", b.state(t, bundle.ID))
+	require.Equal(t, "3", b.attempts(t, bundle.ID))
+	require.Contains(t, b.reason(t, bundle.ID), "hint: the planner that holds the snapshot has ended")
+	require.Equal(t, 1, b.dst.Count(t, "pgconvoy.task"), "no table is to blame, so the bundle stays whole")
+}
+
+func TestDrainFinishesWhatRuns(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
+	b.dst.Exec(t, gated("a"))
+	copied := b.copyTask(t, "a")
+	b.start(t, copied, run(t, tasks.KindSchema, "misc.later.x", "SELECT 1"))
+	b.options.Slots = map[tasks.Stage]int{tasks.StageCopy: 1}
+	open := b.shut(t)
+	cancel, done := b.background(t)
+	b.await(t, waiting(1))
+	cancel()
+	open()
+	require.NoError(t, <-done)
+	require.Equal(t, "done", b.state(t, copied.ID))
+	b.answered(t, "+ACK")
+	require.Equal(t, 1000, b.dst.Count(t, "a"))
+}
+
+func TestDrainHandsBackAfterTheGrace(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
+	b.dst.Exec(t, gated("a"))
+	copied := b.copyTask(t, "a")
+	b.start(t, copied)
+	b.options.Grace = 100 * time.Millisecond
+	open := b.shut(t)
+	cancel, done := b.background(t)
+	b.await(t, waiting(1))
+	cancel()
+	require.NoError(t, <-done)
+	b.answered(t, "-NAK")
+	require.Equal(t, "ready", b.state(t, copied.ID))
+	require.Equal(t, "0", b.attempts(t, copied.ID), "what is handed back is no attempt")
+	require.Equal(t, 0, b.dst.Count(t, "a"))
+	open()
+	b.finish(t) // at once, by another worker
+	require.Equal(t, 1000, b.dst.Count(t, "a"))
+}
+
+func TestSlotsBoundWhatRuns(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "", "")
+	var list []tasks.Task
+	for i := range 10 {
+		list = append(list, run(t, tasks.KindSchema, tasks.ID(fmt.Sprintf("misc.x.t%d", i)), fmt.Sprintf("SELECT pg_advisory_xact_lock_shared(%d)", gate)))
+	}
+	b.start(t, list...)
+	b.options.Slots = map[tasks.Stage]int{tasks.StageMisc: 3}
+	open := b.shut(t)
+	stop := b.worker(t)
+	b.await(t, waiting(3))
+	require.Never(t, func() bool { return b.dst.Query(t, "SELECT "+waiting(3)) != "t" }, 500*time.Millisecond, 50*time.Millisecond)
+	open()
+	b.await(t, "(SELECT count(*) FROM pgconvoy.task WHERE state = 'done') = 10")
+	require.NoError(t, stop())
+}
+
+// A long task is not idleness.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
+	b.dst.Exec(t, gated("a"))
+	b.start(t, b.copyTask(t, "a"))
+	b.options.Idle, b.options.Grace = 200*time.Millisecond, 100*time.Millisecond
+	open := b.shut(t)
+	_, done := b.background(t)
+	b.await(t, waiting(1))
+	select {
+	case err := <-done:
+		require.Fail(t, "the worker ended while its task ran", "%v", err)
+	case <-time.After(time.Second):
+	}
+	open()
+	require.ErrorIs(t, <-done, worker.ErrIdle)
+	require.Equal(t, "done", b.state(t, copyID("a")))
+}
+
+func TestQueueThatIsGoneEndsTheWorker(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "", "")
+	b.start(t)
+	_, done := b.background(t)
+	require.NoError(t, b.queue.Delete(t.Context()))
+	require.ErrorIs(t, <-done, queue.ErrGone)
+}
