@@ -42,8 +42,9 @@ check: ## all that has to pass before a change lands: format, vet, lint, layers,
 demo: build ## copy a sample database between two throwaway clusters and prove that the copy is equal
 	@scripts/demo
 
-bench: postgres build ## measure the copy path against psql | psql (bench/)
+bench: postgres ## measure the copy path against psql | psql, and planning and ledger with 100,000 of each
 	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./bench/...
+	go test -run '^$$' -bench . -benchtime 5x -timeout 30m ./internal/plan ./internal/ledger
 
 clean: ## remove what builds, tests and downloads left (bin, .cache)
 	rm -rf bin .cache

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/stretchr/testify/require"
 
 	"github.com/pgconvoy/pgconvoy/internal/config"
@@ -47,4 +48,13 @@ func TestFullExampleShowsDefaults(t *testing.T) {
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.ElementsMatch(t, settingPaths(t), keysOf(t, text))
+}
+
+func TestExampleOfNATSIsValid(t *testing.T) {
+	t.Setenv("PLANNER_PASSWORD", "a")
+	t.Setenv("WORKER_PASSWORD", "b")
+	options, err := server.ProcessConfigFile(filepath.Join(examplesDir, "nats-server.conf"))
+	require.NoError(t, err)
+	require.Len(t, options.Users, 2)
+	require.Contains(t, options.Users[1].Permissions.Publish.Allow, "$JS.API.CONSUMER.MSG.NEXT.PGCONVOY-main.*")
 }

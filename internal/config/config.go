@@ -170,7 +170,7 @@ func Default() Config {
 		Caps:    perStage,
 		Slots:   perStage,
 		Split:   Split{LargerThan: GB, MaxParts: 64},
-		Bundle:  Bundle{MaxTable: 8 * MB, MaxBytes: 32 * MB, MaxTables: 200},
+		Bundle:  Bundle{MaxTable: 8 * MB, MaxBytes: 32 * MB, MaxTables: 100},
 		Verify:  VerifyRows,
 		Workers: Auto,
 		Log:     Log{Level: LevelInfo, Format: FormatAuto},

@@ -72,11 +72,11 @@ func Name() string {
 // its tasks until the stream is gone, and waits again. It returns nil when ctx
 // is cancelled and what ran is finished, or when it was idle for so long.
 func Serve(ctx context.Context, conn *queue.Conn, o Options) error {
-	for ctx.Err() == nil {
+	stopped := func() bool { return ctx.Err() != nil }
+	for !stopped() {
 		err := serveOne(ctx, conn, o)
 		switch {
-		case ctx.Err() != nil:
-			return nil
+		case stopped(): // whatever err is, it comes from that
 		case errors.Is(err, worker.ErrIdle):
 			o.Log.Info("idle", "run", o.Run)
 			return nil

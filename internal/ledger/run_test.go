@@ -51,7 +51,9 @@ func TestRestartedTargetIsNotComplete(t *testing.T) {
 		"crash of a backend": func(db *pgtest.Database) {
 			c := connect(t, db)
 			require.NoError(t, syscall.Kill(int(c.PgConn().PID()), syscall.SIGKILL))
-			require.Eventually(t, func() bool { return c.Ping(t.Context()) != nil && db.TryExec("SELECT 1") == nil }, wait, tick)
+			// The server takes a moment to notice, and then refuses sessions until it has recovered.
+			recovered := "SELECT 1 / (SELECT count(*) FROM (SELECT WHERE NOT EXISTS (SELECT FROM pgconvoy.intact)) x)"
+			require.Eventually(t, func() bool { return db.TryExec(recovered) == nil }, wait, tick)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

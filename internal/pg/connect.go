@@ -104,8 +104,8 @@ func (c *Conn) prepareSession(ctx context.Context, o Options) error {
 	}
 	c.Version = version
 	encoding := "UTF8"
-	if o.Side == Source && c.PgConn().ParameterStatus("server_encoding") == "SQL_ASCII" {
-		encoding = "SQL_ASCII" // its bytes have no known encoding; they pass as they are, and the target checks them
+	if c.PgConn().ParameterStatus("server_encoding") == "SQL_ASCII" {
+		encoding = "SQL_ASCII" // its bytes have no known encoding; they pass as they are, and a target that has one checks them
 	}
 	settings := []string{
 		"client_encoding = " + QuoteLiteral(encoding),
@@ -115,6 +115,7 @@ func (c *Conn) prepareSession(ctx context.Context, o Options) error {
 		"datestyle = 'ISO'", "intervalstyle = 'postgres'", "extra_float_digits = 3", "bytea_output = 'hex'",
 		"timezone = 'UTC'", "lc_monetary = 'C'", "xmloption = content",
 		"standard_conforming_strings = on", "quote_all_identifiers = off",
+		"array_nulls = on", "transform_null_equals = off", // NULL in an array would become text, and = NULL in a definition IS NULL
 		"statement_timeout = 0", "lock_timeout = 0", "idle_in_transaction_session_timeout = 0",
 		"row_security = off", // a policy then raises an error instead of hiding rows
 		"tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_keepalives_count = 3",
@@ -132,7 +133,7 @@ func (c *Conn) prepareSession(ctx context.Context, o Options) error {
 		settings = append(settings, "synchronize_seqscans = off", "default_transaction_read_only = on", "tcp_user_timeout = 0")
 	case Target:
 		settings = append(settings, "default_transaction_read_only = off", "synchronous_commit = off", "tcp_user_timeout = 60000",
-			"check_function_bodies = false", "default_tablespace = ''")
+			"check_function_bodies = false", "default_tablespace = ''", "default_table_access_method = heap")
 	}
 	if _, err := c.Exec(ctx, "SET "+strings.Join(settings, "; SET ")); err != nil {
 		return err

@@ -17,8 +17,18 @@ type Snapshot struct {
 // ExportSnapshot begins a REPEATABLE READ, READ ONLY transaction on c and
 // exports its snapshot. The transaction stays open.
 func ExportSnapshot(ctx context.Context, c *Conn) (Snapshot, error) {
+	return ExportLocked(ctx, c, nil, "0")
+}
+
+// ExportLocked is [ExportSnapshot] of a transaction that has the tables locked,
+// as [LockTables] does, before it takes its snapshot: LOCK takes none. What a
+// session changed that the lock had to wait for is in the snapshot then.
+func ExportLocked(ctx context.Context, c *Conn, tables []string, timeout string) (Snapshot, error) {
 	if _, err := c.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
 		return Snapshot{}, fmt.Errorf("begin snapshot transaction: %w", err)
+	}
+	if err := LockTables(ctx, c, tables, timeout); err != nil {
+		return Snapshot{}, err
 	}
 	// pg_current_snapshot shows xids in 64 bits; it came with 13, our oldest source.
 	var s Snapshot

@@ -115,20 +115,25 @@ func (t Tools) DumpSchema(ctx context.Context, uri, snapshot, file string, witho
 	}
 	args := []string{"--format=custom", "--compress=0", "--no-blobs", "--no-password",
 		"--section=pre-data", "--section=post-data", "--lock-wait-timeout=60s",
+		"--encoding=UTF8", // as in our own sessions, where the database, or the role by default, has another
 		"--snapshot=" + snapshot, "--file=" + file, "--dbname=" + dsn}
 	for _, schema := range without {
 		args = append(args, `--exclude-schema="`+strings.ReplaceAll(schema, `"`, `""`)+`"`)
 	}
 	cmd := exec.CommandContext(ctx, t.Dump, args...)
-	cmd.Env = append(os.Environ(), "PGAPPNAME=pgconvoy pg_dump")
+	// Where a default turns the setting off, pg_dump writes string constants that mean something else in our sessions.
+	cmd.Env = append(os.Environ(), "PGAPPNAME=pgconvoy pg_dump",
+		strings.TrimSpace("PGOPTIONS="+os.Getenv("PGOPTIONS")+" -c standard_conforming_strings=on"))
 	if cfg.Password != "" {
 		cmd.Env = append(cmd.Env, "PGPASSWORD="+cfg.Password)
 	}
 	return runTool(ctx, cmd, cfg.Password)
 }
 
-// DropSQL returns the statements that drop everything the archive creates, in
-// an order that works, each tolerant of what is not there.
+// DropSQL returns the statements that drop everything the archive creates, each
+// tolerant of what is not there. Those that are refused, because something still
+// depends on what they drop, must be run again after the others, until no more
+// of them succeed.
 func (t Tools) DropSQL(ctx context.Context, file string) ([]string, error) {
 	script, err := t.restore(ctx, "--verbose", "--clean", "--if-exists", "--file=-", file)
 	if err != nil {
@@ -207,7 +212,7 @@ func withoutURIPassword(rest string) string {
 	for parameter := range strings.SplitSeq(query, "&") {
 		key, _, _ := strings.Cut(parameter, "=")
 		key, err := url.PathUnescape(key)
-		if err == nil && key != "" && !isPassword(strings.TrimSpace(key)) {
+		if err == nil && parameter != "" && !isPassword(strings.TrimSpace(key)) {
 			kept = append(kept, parameter)
 		}
 	}

@@ -344,3 +344,26 @@ func TestInheritedTablesAreAnalyzedLate(t *testing.T) {
 		p.requireOrder(t, "fkey.public.parent.fk.validate", analyze.ID)
 	}
 }
+
+// ANALYZE of a tree would read its foreign tables on their own servers: the
+// local leaves are analyzed each by itself, and the rest is reported.
+func TestTreesOverForeignTablesAreNotAnalyzed(t *testing.T) {
+	t.Parallel()
+	for _, target := range []int{15, 18} {
+		w := single()
+		w.TargetMajor = target
+		over := func(r *pg.Relation) { r.OverForeign = true }
+		root := w.partitioned("root", "", 0)
+		over(w.relation(root))
+		leaf := w.table("leaf", 1, of(root))
+		w.table("parent", 1, over, func(r *pg.Relation) { r.Inherited = true })
+		w.table("orphan", 1, of(999))
+		w.foreignKey(leaf, root, "fk")
+		p := w.build(t)
+		require.Len(t, p.ofKind(tasks.KindAnalyze), 2)
+		require.True(t, p.has("analyze.public.leaf.all"))
+		require.True(t, p.has("analyze.public.orphan.all"), "its parent is not in the catalog")
+		require.Len(t, p.Skipped, 2)
+		p.requireOrder(t, "attach.public.root.all", "fkey.public.leaf.fk.add")
+	}
+}

@@ -120,11 +120,11 @@ func (b *builder) analyzesItself(r pg.Relation) bool {
 	if r.OverForeign {
 		return false
 	}
-	root := b.relation[r.OID]
+	root := &r
 	for p := b.relation[r.Parent]; p != nil; p = b.relation[p.Parent] {
 		root = p
 	}
-	return r.Parent == 0 || b.in.TargetMajor >= 18 || root != nil && root.OverForeign
+	return root.OID == r.OID || b.in.TargetMajor >= 18 || root.OverForeign
 }
 
 func (b *builder) analyzeStatement(r pg.Relation) tasks.Statement {

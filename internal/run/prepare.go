@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pgconvoy/pgconvoy/internal/check"
@@ -140,25 +141,17 @@ func (p *Prepared) liveTarget(ctx context.Context) (*pg.Conn, error) {
 	return c, nil
 }
 
-// plan takes a snapshot, locks the tables, reads catalog and archive in it and
+// plan locks the tables, takes a snapshot, reads catalog and archive in it and
 // makes the plan.
 func (p *Prepared) plan(ctx context.Context) error {
 	without := []string{ledger.Schema}
-	var err error
-	if p.snapshot, err = pg.ExportSnapshot(ctx, p.source); err != nil {
-		return err
-	}
-	p.Log.Info("snapshot exported", "snapshot", p.snapshot.Text)
-	names, err := pg.TableNames(ctx, p.source, without)
-	if err != nil {
-		return err
-	}
-	if err := pg.LockTables(ctx, p.source, names, "60s"); err != nil {
-		if pg.IsCode(err, "42P01") {
+	if err := p.lock(ctx, without); err != nil {
+		if pg.IsCode(err, "42P01") || pg.IsCode(err, "3F000") {
 			return fmt.Errorf("%w: %w", errChanged, err)
 		}
 		return err
 	}
+	p.Log.Info("snapshot exported", "snapshot", p.snapshot.Text)
 	cat, err := pg.ReadCatalog(ctx, p.source, without)
 	if err != nil {
 		return err
@@ -171,6 +164,31 @@ func (p *Prepared) plan(ctx context.Context) error {
 		return err
 	}
 	return p.build(ctx, cat)
+}
+
+// lockWait bounds how long the planner waits for a session that is changing
+// tables.
+const lockWait = "60s"
+
+// lock locks the tables and then takes the snapshot, so that it shows them as
+// they stay. Tables that appeared in between are locked in the end.
+func (p *Prepared) lock(ctx context.Context, without []string) error {
+	known, err := pg.TableNames(ctx, p.source, without)
+	if err != nil {
+		return err
+	}
+	if p.snapshot, err = pg.ExportLocked(ctx, p.source, known, lockWait); err != nil {
+		return err
+	}
+	names, err := pg.TableNames(ctx, p.source, without)
+	if err != nil {
+		return err
+	}
+	locked := make(map[string]bool, len(known))
+	for _, name := range known {
+		locked[name] = true
+	}
+	return pg.LockTables(ctx, p.source, slices.DeleteFunc(names, func(name string) bool { return locked[name] }), lockWait)
 }
 
 // unchanged makes sure that what the snapshot shows is what the newest catalog

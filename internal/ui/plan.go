@@ -31,7 +31,10 @@ type taskJSON struct {
 // kind, for programs everything.
 func Plan(w io.Writer, form string, p tasks.Plan) error {
 	if form == JSON {
-		out := planJSON{Tables: p.Tables, Skipped: p.Skipped}
+		// Empty lists, not null, for who reads them.
+		out := planJSON{
+			Tables: append([]tasks.PlannedTable{}, p.Tables...), Tasks: make([]taskJSON, 0, len(p.Tasks)), Skipped: append([]tasks.Skipped{}, p.Skipped...),
+		}
 		for _, t := range p.Tasks {
 			out.Tasks = append(out.Tasks, taskJSON{t.ID, t.Kind, t.Kind.Stage(), t.Group, t.Wave, t.Needs, t.Weight, t.Spec})
 		}
@@ -68,7 +71,7 @@ func Plan(w io.Writer, form string, p tasks.Plan) error {
 		return err
 	}
 	for _, s := range p.Skipped {
-		fmt.Fprintf(w, "skipped: %s: %s\n", s.Object, s.Reason)
+		fmt.Fprintf(w, "skipped: %s: %s\n", oneLine(s.Object), oneLine(s.Reason))
 	}
 	_, err := fmt.Fprintf(w, "\n%d tasks for %d tables, %s\n", len(p.Tasks), len(p.Tables), Bytes(bytes))
 	if err != nil {

@@ -47,13 +47,19 @@ func writeEnd(w io.Writer, r tasks.Report) error {
 	if len(r.Skipped) > 0 {
 		fmt.Fprintln(w, "\nskipped:")
 		for _, s := range r.Skipped {
-			fmt.Fprintf(w, "  %s: %s\n", s.Object, s.Reason)
+			fmt.Fprintf(w, "  %s: %s\n", oneLine(s.Object), oneLine(s.Reason))
 		}
 	}
 	if len(r.Failures) > 0 {
 		fmt.Fprintln(w, "\nfailed:")
 		for _, f := range r.Failures {
-			fmt.Fprintf(w, "  %s (attempts: %d): %s\n", f.Task, f.Attempts, f.Reason)
+			fmt.Fprintf(w, "  %s (attempts: %d): %s\n", f.Task, f.Attempts, oneLine(f.Reason))
+		}
+	}
+	if len(r.Notes) > 0 {
+		fmt.Fprintln(w, "\nnotes:")
+		for _, n := range r.Notes {
+			fmt.Fprintf(w, "  %s: %s\n", n.Task, oneLine(n.Text))
 		}
 	}
 	verified := "not compared"

@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // JSON is the name of the output form that is for programs; every other name
@@ -18,6 +20,7 @@ const JSON = "json"
 func writeJSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false) // SQL is full of < and >
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("write JSON: %w", err)
 	}
@@ -46,7 +49,7 @@ func Bytes(n int64) string {
 
 // Count shows a number with thousands apart: 1 234 567.
 func Count(n int64) string {
-	digits := fmt.Sprint(max(n, -n))
+	digits := strings.TrimPrefix(strconv.FormatInt(n, 10), "-")
 	var groups []string
 	for len(digits) > 3 {
 		groups = append([]string{digits[len(digits)-3:]}, groups...)
@@ -64,6 +67,8 @@ func Duration(d time.Duration) string {
 	switch {
 	case d == 0:
 		return "-"
+	case d < time.Millisecond:
+		return "<1ms"
 	case d < time.Second:
 		return d.Round(time.Millisecond).String()
 	case d < time.Minute:
@@ -79,7 +84,29 @@ type table struct {
 	rows [][]string
 }
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+func (t *table) add(cells ...string) {
+	for i := range cells {
+		cells[i] = oneLine(cells[i])
+	}
+	t.rows = append(t.rows, cells)
+}
+
+// oneLine writes control characters, which names may hold, as Go does: they
+// must neither break a table nor reach a terminal.
+func oneLine(s string) string {
+	if strings.IndexFunc(s, unicode.IsControl) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsControl(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
 
 func (t *table) write(w io.Writer) error {
 	widths := make([]int, len(t.head))

@@ -44,7 +44,7 @@ func (r *digestRows) EndRow() {
 func DigestOf(ctx context.Context, c *pg.Conn, query string) (Digest, error) {
 	r := &digestRows{hash: sha256.New()}
 	if _, err := pg.CopyOut(ctx, c, "COPY ("+query+") TO STDOUT", r); err != nil {
-		return Digest{}, err
+		return Digest{}, fmt.Errorf("read the %s: %w", c.Side(), err)
 	}
 	return r.sum, nil
 }

@@ -26,7 +26,6 @@ func TestTaskAndItsFollowers(t *testing.T) {
 	analyze := after(run(t, tasks.KindAnalyze, "analyze.public.a.all", "ANALYZE public.a"), attach)
 	b.start(t, copied, index, attach, analyze)
 	b.finish(t)
-	b.emptied(t)
 	require.Equal(t, 4, b.dst.Count(t, "pgconvoy.task WHERE state = 'done' AND attempts = 0 AND worker <> ''"))
 	require.Equal(t, [][]string{{"1000", "1000"}}, b.dst.Rows(t, "SELECT rows, (SELECT rows FROM pgconvoy.copied) FROM pgconvoy.task WHERE kind = 'copy'"))
 	pgtest.RequireEqual(t, b.src, b.dst, pgtest.DataOnly(), pgtest.IgnoreSchemas("pgconvoy"))
@@ -48,9 +47,8 @@ func TestDeliveredAgainAfterItIsDone(t *testing.T) {
 	c.Discard()
 
 	b.finish(t)
-	b.await(t, "NOT EXISTS (SELECT FROM pgconvoy.task WHERE state <> 'done')")
+	require.Equal(t, 2, b.dst.Count(t, "pgconvoy.task WHERE state = 'done'"))
 	require.Equal(t, 0, b.dst.Count(t, "a"), "what is done is not done again")
-	b.emptied(t)
 }
 
 // While another worker has the task, a delivery of it is handed back.
@@ -78,6 +76,11 @@ func TestHostileMessages(t *testing.T) {
 	t.Parallel()
 	const nak30 = `-NAK {"delay": 30000000000}`
 	stranger := tasks.ID("copy.public.a.other")
+	b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
+	b.start(t, b.copyTask(t, "a"))
+	require.NoError(t, b.queue.Purge(t.Context()))
+	nc := b.nats(t)
+	stop := b.worker(t)
 	for name, test := range map[string]struct {
 		state  string // of the task a
 		edit   func(e *tasks.Envelope)
@@ -98,10 +101,6 @@ func TestHostileMessages(t *testing.T) {
 		"empty":          {body: " ", answer: "+TERM not readable"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
-			b.start(t, b.copyTask(t, "a"))
-			require.NoError(t, b.queue.Purge(t.Context()))
 			if test.state == "" {
 				test.state = "ready"
 			}
@@ -116,47 +115,45 @@ func TestHostileMessages(t *testing.T) {
 			if test.body != "" {
 				body = []byte(test.body)
 			}
-			require.NoError(t, b.nats(t).Publish(queue.Subject("test", e.Task), body))
-			stop := b.worker(t)
+			b.forgetAnswers()
+			require.NoError(t, nc.Publish(queue.Subject("test", e.Task), body))
 			b.answered(t, test.answer)
-			require.NoError(t, stop())
+			require.NoError(t, b.queue.Purge(t.Context()))
 			require.Equal(t, before, b.dst.Rows(t, "SELECT * FROM pgconvoy.task"))
 			require.Equal(t, 0, b.dst.Count(t, "a"))
 		})
 	}
+	require.NoError(t, stop())
 }
 
 func TestTransientErrorsAreRetriedAndCounted(t *testing.T) {
 	t.Parallel()
-	for name, victim := range map[string]func(b *bundle) (*pgtest.Database, string){
-		"target": func(b *bundle) (*pgtest.Database, string) {
-			return b.dst, "wait_event_type = 'Lock' AND wait_event = 'advisory'"
-		},
-		"source": func(b *bundle) (*pgtest.Database, string) { return b.src, "query LIKE '%COPY%'" },
+	for name, side := range map[string]func(b *bundle) *pgtest.Database{
+		"target": func(b *bundle) *pgtest.Database { b.dst.Exec(t, gated); return b.dst },
+		"source": func(b *bundle) *pgtest.Database { return b.src },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := databases(t, "CREATE TABLE a (id int, v text)", "INSERT INTO a SELECT i, repeat('x', 1000) FROM generate_series(1, 20000) i")
-			b.dst.Exec(t, gated("a"))
-			copied := b.copyTask(t, "a")
+			b := databases(t, "CREATE TABLE a (id int, v text)", `INSERT INTO a SELECT i, repeat('x', 1000) FROM generate_series(1, 20000) i;
+				CREATE FUNCTION waits(id int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN
+				IF id = 15000 THEN PERFORM pg_advisory_xact_lock_shared(4711); END IF; RETURN true; END'`)
 			spec := b.copyOf(t, "a")
-			spec.Freeze = false
-			copied = task(t, tasks.KindCopy, copied.ID, spec)
-			b.start(t, copied)
-			open := b.shut(t)
+			spec.Where = "public.waits(id)"
+			b.start(t, task(t, tasks.KindCopy, copyID("a"), spec))
+			db := side(b)
+			open := shut(t, db)
 			stop := b.worker(t)
-			b.await(t, waiting(1))
-			db, which := victim(b)
-			require.Equal(t, []string{"t"}, db.Column(t, fmt.Sprintf(`SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
-				WHERE datname = current_database() AND application_name LIKE 'pgconvoy worker%%' AND %s`, which)))
+			await(t, db, waiting(1))
+			require.Equal(t, []string{"t"}, db.Column(t, `SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+				WHERE datname = current_database() AND application_name LIKE 'pgconvoy worker%' AND wait_event = 'advisory'`))
 			b.await(t, "(SELECT attempts FROM pgconvoy.task) = 1")
 			b.answered(t, `-NAK {"delay": 1000000000}`)
-			require.Contains(t, b.reason(t, copied.ID), `COPY "public"."a"`)
+			require.Contains(t, b.reason(t, copyID("a")), fmt.Sprintf(`COPY "public"."a": %s: FATAL: terminating connection`, name))
 			open()
 			b.await(t, "(SELECT state FROM pgconvoy.task) = 'done'")
 			require.NoError(t, stop())
 			require.Equal(t, 20000, b.dst.Count(t, "a"))
-			require.Equal(t, "1", b.attempts(t, copied.ID))
+			require.Equal(t, "1", b.attempts(t, copyID("a")))
 		})
 	}
 }
@@ -172,7 +169,6 @@ func TestFinalErrorsNameTableRowAndColumn(t *testing.T) {
 	orphans := after(run(t, tasks.KindFKeyAdd, "fkey.public.good.fk.add", "ALTER TABLE public.good ADD CONSTRAINT fk FOREIGN KEY (id) REFERENCES public.ref (id)"), good)
 	b.start(t, good, bad, follower, unique, orphans)
 	b.finish(t)
-	b.emptied(t)
 	require.Equal(t, "done", b.state(t, good.ID))
 	require.Equal(t, "pending", b.state(t, follower.ID))
 	for id, want := range map[tasks.ID][]string{
@@ -248,11 +244,11 @@ func TestLostSnapshot(t *testing.T) {
 func TestDrainFinishesWhatRuns(t *testing.T) {
 	t.Parallel()
 	b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
-	b.dst.Exec(t, gated("a"))
+	b.dst.Exec(t, gated)
 	copied := b.copyTask(t, "a")
 	b.start(t, copied, run(t, tasks.KindSchema, "misc.later.x", "SELECT 1"))
 	b.options.Slots = map[tasks.Stage]int{tasks.StageCopy: 1}
-	open := b.shut(t)
+	open := shut(t, b.dst)
 	cancel, done := b.background(t)
 	b.await(t, waiting(1))
 	cancel()
@@ -266,11 +262,11 @@ func TestDrainFinishesWhatRuns(t *testing.T) {
 func TestDrainHandsBackAfterTheGrace(t *testing.T) {
 	t.Parallel()
 	b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
-	b.dst.Exec(t, gated("a"))
+	b.dst.Exec(t, gated)
 	copied := b.copyTask(t, "a")
 	b.start(t, copied)
 	b.options.Grace = 100 * time.Millisecond
-	open := b.shut(t)
+	open := shut(t, b.dst)
 	cancel, done := b.background(t)
 	b.await(t, waiting(1))
 	cancel()
@@ -280,7 +276,7 @@ func TestDrainHandsBackAfterTheGrace(t *testing.T) {
 	require.Equal(t, "0", b.attempts(t, copied.ID), "what is handed back is no attempt")
 	require.Equal(t, 0, b.dst.Count(t, "a"))
 	open()
-	b.finish(t) // at once, by another worker
+	b.finish(t) // by another worker
 	require.Equal(t, 1000, b.dst.Count(t, "a"))
 }
 
@@ -293,7 +289,7 @@ func TestSlotsBoundWhatRuns(t *testing.T) {
 	}
 	b.start(t, list...)
 	b.options.Slots = map[tasks.Stage]int{tasks.StageMisc: 3}
-	open := b.shut(t)
+	open := shut(t, b.dst)
 	stop := b.worker(t)
 	b.await(t, waiting(3))
 	require.Never(t, func() bool { return b.dst.Query(t, "SELECT "+waiting(3)) != "t" }, 500*time.Millisecond, 50*time.Millisecond)
@@ -306,10 +302,10 @@ func TestSlotsBoundWhatRuns(t *testing.T) {
 func TestIdle(t *testing.T) {
 	t.Parallel()
 	b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
-	b.dst.Exec(t, gated("a"))
+	b.dst.Exec(t, gated)
 	b.start(t, b.copyTask(t, "a"))
 	b.options.Idle, b.options.Grace = 200*time.Millisecond, 100*time.Millisecond
-	open := b.shut(t)
+	open := shut(t, b.dst)
 	_, done := b.background(t)
 	b.await(t, waiting(1))
 	select {

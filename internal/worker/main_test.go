@@ -31,7 +31,7 @@ const (
 	tick = 10 * time.Millisecond
 )
 
-// gate is the advisory lock on the target that a gated table waits for.
+// gate is the advisory lock that what is gated waits for.
 const gate = 4711
 
 // bundle is a run by hand: two databases, a ledger with the tasks of the test,
@@ -129,6 +129,12 @@ func (b *bundle) listen(t *testing.T) {
 	require.NoError(t, nc.Flush())
 }
 
+func (b *bundle) forgetAnswers() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answers = nil
+}
+
 func (b *bundle) nats(t *testing.T) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(b.server.URL())
@@ -194,7 +200,9 @@ func (b *bundle) background(t *testing.T) (cancel context.CancelFunc, done <-cha
 	return cancel, ended
 }
 
-// finish runs a worker until nothing more can be done.
+// finish runs a worker until nothing more can be done and the queue is empty:
+// whoever ends a task publishes followers again that another has just done, and
+// those messages are taken, too.
 func (b *bundle) finish(t *testing.T) {
 	t.Helper()
 	c, err := pg.Connect(t.Context(), pg.Options{Side: pg.Target, URI: b.dst.URI()})
@@ -205,18 +213,24 @@ func (b *bundle) finish(t *testing.T) {
 		stuck, err := b.ledger.Stuck(context.Background(), c)
 		return err == nil && stuck
 	}, wait, tick, "tasks are left")
+	b.emptied(t)
 	require.NoError(t, stop())
 }
 
 // await waits for a condition in the target.
 func (b *bundle) await(t *testing.T, condition string) {
 	t.Helper()
-	c := b.dst.Connect(t)
+	await(t, b.dst, condition)
+}
+
+func await(t *testing.T, db *pgtest.Database, condition string) {
+	t.Helper()
+	c := db.Connect(t)
 	require.Eventually(t, func() bool {
 		var met bool
 		require.NoError(t, c.QueryRow(context.Background(), "SELECT "+condition).Scan(&met))
 		return met
-	}, wait, tick, "never in the target: %s", condition)
+	}, wait, tick, "never met: %s", condition)
 	require.NoError(t, c.Close(context.Background()))
 }
 
@@ -243,10 +257,10 @@ func (b *bundle) emptied(t *testing.T) {
 	}, wait, tick, "the queue does not become empty")
 }
 
-// shut closes the gate of gated tables and returns what opens it.
-func (b *bundle) shut(t *testing.T) (open func()) {
+// shut closes the gate on one side and returns what opens it.
+func shut(t *testing.T, db *pgtest.Database) (open func()) {
 	t.Helper()
-	c := b.dst.Connect(t)
+	c := db.Connect(t)
 	_, err := c.Exec(t.Context(), fmt.Sprintf("SELECT pg_advisory_lock(%d)", gate))
 	require.NoError(t, err)
 	return func() { require.NoError(t, c.Close(context.Background())) }
@@ -254,14 +268,13 @@ func (b *bundle) shut(t *testing.T) (open func()) {
 
 // waiting is the condition that n sessions wait at the gate.
 func waiting(n int) string {
-	return fmt.Sprintf("(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %d AND NOT granted) = %d", gate, n)
+	return fmt.Sprintf(`(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %d AND NOT granted
+		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) = %d`, gate, n)
 }
 
-// gated makes the copy into a table wait for the gate.
-func gated(table string) string {
-	return fmt.Sprintf(`CREATE FUNCTION public.%[1]s_waits() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(%[2]d); RETURN NEW; END';
-		CREATE TRIGGER waits BEFORE INSERT ON public.%[1]s FOR EACH ROW EXECUTE FUNCTION public.%[1]s_waits();`, table, gate)
-}
+// gated makes the copy into table a wait for the gate.
+const gated = `CREATE FUNCTION public.waits() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN NEW; END';
+	CREATE TRIGGER waits BEFORE INSERT ON public.a FOR EACH ROW EXECUTE FUNCTION public.waits();`
 
 // copyOf is the copy of a whole table.
 func (b *bundle) copyOf(t *testing.T, name string) tasks.Copy {

@@ -32,7 +32,7 @@ func (copySequences) Do(ctx context.Context, j *Job) (tasks.Result, error) {
 		for i, n := range names {
 			selects[i] = fmt.Sprintf("SELECT %d AS i, last_value, is_called FROM %s", i, n)
 		}
-		rows, err := source.Query(ctx, strings.Join(selects, " UNION ALL ")+" ORDER BY i", pgx.QueryExecModeSimpleProtocol)
+		rows, err := source.Query(ctx, strings.Join(selects, " UNION ALL ")+" ORDER BY i", pgx.QueryExecModeExec)
 		if err != nil {
 			return tasks.Result{}, fmt.Errorf("read sequences: %w", err)
 		}

@@ -1,0 +1,188 @@
+// Package bench_test measures what pgconvoy's client costs, on throwaway servers
+// of this machine. Run it with
+//
+//	go test ./bench -run '^$' -bench . -benchtime 1x
+//
+// A benchmark prints a table of medians; README.md holds one, with how it was
+// made. A new comparison gets a file of its own.
+package bench_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+const (
+	rounds  = 7
+	numRows = 3_000_000
+)
+
+// cost is what one copy of the table took.
+type cost struct {
+	user, system, wall time.Duration // user and system: CPU of the client, the servers' left out
+}
+
+// method is a way to copy public.t from one database to the other.
+type method struct {
+	name string
+	copy func(b *testing.B, src, dst *pgtest.Database) cost
+}
+
+// BenchmarkRelay compares the raw relay with two psql and a pipe, which is the
+// least that programs of Postgres itself need for the same.
+func BenchmarkRelay(b *testing.B) {
+	src, dst := pgtest.Source(b).Database(b), pgtest.Target(b).Database(b)
+	const ddl = "CREATE TABLE public.t (id bigint, customer int, at timestamptz, amount numeric, note text)"
+	src.Exec(b, ddl)
+	dst.Exec(b, ddl)
+	src.Exec(b, fmt.Sprintf(`INSERT INTO public.t SELECT n, n %% 100003, '2020-01-01'::timestamptz + n * interval '1 second', n * 1.37,
+		md5(n::text) || repeat(' lorem ipsum', (n %% 7)::int) FROM generate_series(1, %d) n`, numRows))
+	src.Exec(b, "VACUUM FREEZE public.t")
+	methods := []method{{"relay", relay}, {"psql | psql", pipe}}
+	measured := map[string][]cost{}
+	var bytes int64
+	for b.Loop() {
+		for round := range rounds + 1 {
+			for _, m := range methods {
+				dst.Exec(b, "TRUNCATE public.t")
+				dst.Exec(b, "CHECKPOINT")
+				c := m.copy(b, src, dst)
+				require.Equal(b, numRows, dst.Count(b, "public.t"))
+				if round > 0 { // the first one warms the caches
+					measured[m.name] = append(measured[m.name], c)
+				}
+			}
+		}
+		bytes = copyBytes(b, src)
+	}
+	report(b, methods, measured, bytes)
+}
+
+// relay copies in this process, so its CPU is what the process used meanwhile.
+func relay(b *testing.B, src, dst *pgtest.Database) cost {
+	source, target := session(b, pg.Source, src), session(b, pg.Target, dst)
+	defer source.Discard()
+	defer target.Discard()
+	for _, c := range []*pg.Conn{source, target} {
+		_, err := c.Exec(b.Context(), "BEGIN")
+		require.NoError(b, err)
+	}
+	var before, after syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &before))
+	start := time.Now()
+	_, err := pg.Relay(b.Context(), source, target, "COPY public.t TO STDOUT", "COPY public.t FROM STDIN")
+	require.NoError(b, err)
+	_, err = target.Exec(b.Context(), "COMMIT")
+	require.NoError(b, err)
+	wall := time.Since(start)
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &after))
+	return cost{since(before.Utime, after.Utime), since(before.Stime, after.Stime), wall}
+}
+
+func since(before, after syscall.Timeval) time.Duration {
+	return time.Duration(after.Nano() - before.Nano())
+}
+
+func session(b *testing.B, side pg.Side, db *pgtest.Database) *pg.Conn {
+	c, err := pg.Connect(b.Context(), pg.Options{Side: side, URI: db.URI(), Name: "bench"})
+	require.NoError(b, err)
+	return c
+}
+
+// pipe copies with two psql, the second one reading what the first one writes.
+func pipe(b *testing.B, src, dst *pgtest.Database) cost {
+	read, write, err := os.Pipe()
+	require.NoError(b, err)
+	out := psql(b.Context(), src, "COPY public.t TO STDOUT")
+	out.Stdout = write
+	in := psql(b.Context(), dst, "SET synchronous_commit = off", "COPY public.t FROM STDIN")
+	in.Stdin = read
+	start := time.Now()
+	require.NoError(b, out.Start())
+	require.NoError(b, in.Start())
+	require.NoError(b, write.Close())
+	require.NoError(b, read.Close())
+	require.NoError(b, out.Wait())
+	require.NoError(b, in.Wait())
+	wall := time.Since(start)
+	return cost{
+		out.ProcessState.UserTime() + in.ProcessState.UserTime(),
+		out.ProcessState.SystemTime() + in.ProcessState.SystemTime(), wall,
+	}
+}
+
+func psql(ctx context.Context, db *pgtest.Database, commands ...string) *exec.Cmd {
+	args := []string{"-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", db.URI()}
+	for _, c := range commands {
+		args = append(args, "-c", c)
+	}
+	cmd := exec.CommandContext(ctx, db.Server.Bin("psql"), args...)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// copyBytes is the size of the table as COPY writes it.
+func copyBytes(b *testing.B, src *pgtest.Database) int64 {
+	c := session(b, pg.Source, src)
+	defer c.Discard()
+	var n counter
+	_, err := pg.CopyOut(b.Context(), c, "COPY public.t TO STDOUT", &n)
+	require.NoError(b, err)
+	return int64(n)
+}
+
+// counter is a row sink that counts bytes.
+type counter int64
+
+func (c *counter) Write(piece []byte) { *c += counter(len(piece)) }
+func (c *counter) EndRow()            {}
+
+func report(b *testing.B, methods []method, measured map[string][]cost, bytes int64) {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d rows, %d MB as text, medians of %d\n", numRows, bytes>>20, rounds)
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "client\tCPU s\tuser\tsystem\twall s\tCPU min … max")
+	for _, m := range methods {
+		costs := measured[m.name]
+		cpu := func(c cost) time.Duration { return c.user + c.system }
+		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f … %.2f\n", m.name, median(costs, cpu).Seconds(),
+			median(costs, func(c cost) time.Duration { return c.user }).Seconds(), median(costs, func(c cost) time.Duration { return c.system }).Seconds(),
+			median(costs, func(c cost) time.Duration { return c.wall }).Seconds(), extreme(costs, slices.Min).Seconds(), extreme(costs, slices.Max).Seconds())
+		unit := strings.ReplaceAll(m.name, " ", "")
+		b.ReportMetric(median(costs, cpu).Seconds(), unit+"-cpu-s")
+	}
+	_ = w.Flush()
+	b.Log(text.String())
+}
+
+func median(costs []cost, of func(cost) time.Duration) time.Duration {
+	values := make([]time.Duration, len(costs))
+	for i, c := range costs {
+		values[i] = of(c)
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+func extreme(costs []cost, pick func([]time.Duration) time.Duration) time.Duration {
+	values := make([]time.Duration, len(costs))
+	for i, c := range costs {
+		values[i] = c.user + c.system
+	}
+	return pick(values)
+}

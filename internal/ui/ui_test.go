@@ -1,0 +1,225 @@
+package ui_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/pgconvoy/pgconvoy/internal/pgtest"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+	"github.com/pgconvoy/pgconvoy/internal/ui"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+func TestBytes(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int64]string{
+		0: "0 B", 1023: "1023 B", 1024: "1.00 kB", 10_000: "9.77 kB", 102_400: "100 kB", 1_022_976: "999 kB", 1_023_999: "0.98 MB",
+		1 << 20: "1.00 MB", 15 << 20: "15.0 MB", 1_300_000_000: "1.21 GB", 1 << 40: "1.00 TB", 1 << 50: "1.00 PB", math.MaxInt64: "8192 PB",
+	} {
+		require.Equal(t, want, ui.Bytes(n))
+	}
+}
+
+func TestCount(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int64]string{
+		0: "0", 999: "999", 1000: "1 000", 1_234_567: "1 234 567", -1: "-1", -1000: "-1 000", math.MinInt64: "-9 223 372 036 854 775 808",
+	} {
+		require.Equal(t, want, ui.Count(n))
+	}
+}
+
+func TestDuration(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0: "-", time.Microsecond: "<1ms", 1499 * time.Microsecond: "1ms", 250 * time.Millisecond: "250ms",
+		1234 * time.Millisecond: "1.23s", 59 * time.Second: "59s", 90500 * time.Millisecond: "1m31s", 3 * time.Hour: "3h0m0s",
+	} {
+		require.Equal(t, want, ui.Duration(d))
+	}
+}
+
+func name(s string) tasks.Name { return tasks.Name{Schema: "public", Name: s} }
+
+func requireText(t *testing.T, want string, print func(w *strings.Builder) error) {
+	t.Helper()
+	var out strings.Builder
+	require.NoError(t, print(&out))
+	if diff := cmp.Diff(strings.TrimPrefix(want, "\n"), out.String()); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+func report() tasks.Report {
+	return tasks.Report{
+		Run: "main", RunUID: "0198", State: tasks.RunFailed, Snapshot: "700:701:", Elapsed: 95 * time.Second, Rows: 1_000_005, Bytes: 50 << 20, Pending: 1,
+		Tables: []tasks.TableReport{
+			{Name: name("orders"), Rows: 1_000_000, Bytes: 50 << 20, Parts: 16, CopyTime: 12340 * time.Millisecond, Indexes: 3, IndexTime: 2 * time.Second},
+			{Name: name("größe\nx\x1b[31m"), Rows: 5, Bytes: 10, Parts: 1, Bundle: "copy.bundle.b0001"},
+		},
+		Stages: []tasks.StageReport{
+			{Kind: tasks.KindCopy, Stage: tasks.StageCopy, Tasks: 16, Wall: 4 * time.Second, Cumulative: 12340 * time.Millisecond},
+			{Kind: tasks.KindFKeyAdd, Stage: tasks.StageFKey, Tasks: 1, Wall: time.Millisecond, Cumulative: time.Millisecond},
+		},
+		Skipped:  []tasks.Skipped{{Object: "index x", Reason: "pg_dump leaves it out"}},
+		Failures: []tasks.Failure{{Task: "fkey.public.orders.fk.validate", Kind: tasks.KindFKeyValidate, Attempts: 1, Reason: "orphans\nin the table"}},
+		Notes:    []tasks.Note{{Task: "analyze.public.x.all", Text: "no statistics"}},
+	}
+}
+
+func TestReport(t *testing.T) {
+	t.Parallel()
+	requireText(t, `
+table                             rows    bytes  parts    copy  indexes  index time
+"public"."orders"            1 000 000  50.0 MB     16  12.34s        3          2s
+"public"."größe\nx\x1b[31m"          5     10 B      1  bundle        0           -
+
+kind of task  stage  tasks  wall  cumulative
+copy          copy      16    4s      12.34s
+fkey-add      fkey       1   1ms         1ms
+
+skipped:
+  index x: pg_dump leaves it out
+
+failed:
+  fkey.public.orders.fk.validate (attempts: 1): orphans\nin the table
+
+notes:
+  analyze.public.x.all: no statistics
+
+run main is failed: 1 000 005 rows, 50.0 MB of 2 tables in 1m35s; not compared
+`, func(w *strings.Builder) error { return ui.Report(w, "table", report()) })
+}
+
+func TestReportOfManyTables(t *testing.T) {
+	t.Parallel()
+	r := tasks.Report{Run: "main", State: tasks.RunComplete, Verified: "digest"}
+	for i := range 50 {
+		r.Tables = append(r.Tables, tasks.TableReport{Name: name(fmt.Sprintf("t%02d", i))})
+	}
+	var out strings.Builder
+	require.NoError(t, ui.Report(&out, "table", r))
+	require.Contains(t, out.String(), `"public"."t39"`)
+	require.NotContains(t, out.String(), `"public"."t40"`)
+	require.Contains(t, out.String(), "… and 10 smaller tables (-o json lists all)")
+	require.Contains(t, out.String(), "run main is complete: 0 rows, 0 B of 50 tables in -; digest compared: equal")
+}
+
+func TestReportAsJSON(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	require.NoError(t, ui.Report(&out, ui.JSON, report()))
+	var back tasks.Report
+	require.NoError(t, json.Unmarshal([]byte(out.String()), &back))
+	require.Equal(t, report(), back)
+	require.True(t, strings.HasPrefix(out.String(), "{\n  \"run\": \"main\",\n"))
+	require.Contains(t, out.String(), `"elapsed_ns": 95000000000`)
+}
+
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	p := tasks.Plan{
+		Tables: []tasks.PlannedTable{
+			{Name: name("orders"), Bytes: 3 << 30, Rows: 12_000_000, Parts: 3, Indexes: 2},
+			{Name: name("tiny"), Bytes: 8192, Rows: -1, Parts: 1, Bundle: "copy.bundle.b0001"},
+		},
+		Tasks: []tasks.Task{
+			{ID: "copy.public.orders.p0001", Kind: tasks.KindCopy, Group: "copy:1", Wave: tasks.WaveData, Needs: []tasks.Group{tasks.WaveSchema}, Weight: 7, Spec: json.RawMessage(`{"a":"<"}`)},
+			{ID: "copy.public.orders.p0002", Kind: tasks.KindCopy},
+			{ID: "copy.bundle.b0001", Kind: tasks.KindBundle},
+			{ID: "misc.pre-data.c0001", Kind: tasks.KindSchema},
+		},
+		Skipped: []tasks.Skipped{{Object: "table x", Reason: "it is not\nthere"}},
+	}
+	requireText(t, `
+table                 size  rows (estimate)  parts  indexes  travels in
+"public"."orders"  3.00 GB       12 000 000      3        2
+"public"."tiny"    8.00 kB                ?      1        0  b0001
+
+kind of task  stage  tasks
+copy          copy       2
+bundle        copy       1
+schema        misc       1
+skipped: table x: it is not\nthere
+
+4 tasks for 2 tables, 3.00 GB
+`, func(w *strings.Builder) error { return ui.Plan(w, "table", p) })
+
+	p.Tasks, p.Tables, p.Skipped = p.Tasks[:1], p.Tables[:1], nil
+	requireText(t, `
+{
+  "tables": [
+    {
+      "table": {
+        "schema": "public",
+        "name": "orders"
+      },
+      "bytes": 3221225472,
+      "rows": 12000000,
+      "parts": 3,
+      "indexes": 2
+    }
+  ],
+  "tasks": [
+    {
+      "task": "copy.public.orders.p0001",
+      "kind": "copy",
+      "stage": "copy",
+      "group": "copy:1",
+      "wave": "wave:data",
+      "needs": [
+        "wave:schema"
+      ],
+      "weight": 7,
+      "spec": {
+        "a": "<"
+      }
+    }
+  ],
+  "skipped": []
+}
+`, func(w *strings.Builder) error { return ui.Plan(w, ui.JSON, p) })
+}
+
+func TestEmptyPlanHasListsNotNull(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	require.NoError(t, ui.Plan(&out, ui.JSON, tasks.Plan{}))
+	require.JSONEq(t, `{"tables": [], "tasks": [], "skipped": []}`, out.String())
+}
+
+func TestComparison(t *testing.T) {
+	t.Parallel()
+	c := tasks.Comparison{Level: "rows", Tables: 3, Rows: 1500, Differences: []tasks.Difference{{Table: name("a"), Source: "5 rows", Target: "4 rows"}}}
+	requireText(t, `
+"public"."a": source has 5 rows, target has 4 rows
+rows of 3 tables compared, 1 500 rows: 1 differ
+`, func(w *strings.Builder) error { return ui.Comparison(w, "table", c) })
+	var out strings.Builder
+	require.NoError(t, ui.Comparison(&out, ui.JSON, tasks.Comparison{Level: "rows"}))
+	require.JSONEq(t, `{"level": "rows", "tables": 0, "rows": 0, "differences": []}`, out.String())
+}
+
+// full is an output that takes no more.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+
+func TestOutputErrorsAreReported(t *testing.T) {
+	t.Parallel()
+	for _, form := range []string{ui.JSON, "table"} {
+		require.ErrorContains(t, ui.Report(full{}, form, report()), "disk full")
+		require.ErrorContains(t, ui.Plan(full{}, form, tasks.Plan{}), "disk full")
+		require.ErrorContains(t, ui.Comparison(full{}, form, tasks.Comparison{}), "disk full")
+	}
+}
