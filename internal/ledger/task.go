@@ -80,8 +80,8 @@ func (l *Ledger) Done(ctx context.Context, c *pg.Conn, t tasks.Task, r tasks.Res
 	}
 	for _, a := range r.Added {
 		batch.Queue(`INSERT INTO pgconvoy.task (run, id, kind, stage, grp, wave, bucket, spec, weight, state)
-			SELECT run, $3, $4, $5, grp, wave, bucket, $6, $7, 'ready' FROM pgconvoy.task WHERE run = $1 AND id = $2`,
-			l.run.Name, string(t.ID), string(a.ID), string(a.Kind), string(a.Kind.Stage()), a.Spec, a.Weight)
+			SELECT run, $3, $4, $5, $8, wave, bucket, $6, $7, 'ready' FROM pgconvoy.task WHERE run = $1 AND id = $2`,
+			l.run.Name, string(t.ID), string(a.ID), string(a.Kind), string(a.Kind.Stage()), a.Spec, a.Weight, string(a.Group))
 	}
 	if err := c.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("mark %s as done: %w", t.ID, err)
@@ -132,7 +132,8 @@ const unblockSQL = `WITH finished AS MATERIALIZED (
 		RETURNING t.id, t.kind, t.weight)
 	SELECT id, kind, weight FROM promoted
 	UNION SELECT t.id, t.kind, t.weight FROM waiting w JOIN pgconvoy.task t ON t.run = $1 AND t.id = w.task WHERE t.state = 'ready'
-	UNION SELECT t.id, t.kind, t.weight FROM pgconvoy.task t WHERE t.run = $1 AND t.grp = $2 AND t.state = 'ready' AND $4
+	UNION SELECT t.id, t.kind, t.weight FROM pgconvoy.task t WHERE t.run = $1 AND t.state = 'ready' AND $4
+		AND t.id > $5 || '.' AND t.id < $5 || '/' -- the pieces of a bundle begin with its ID and a dot, which / follows
 	ORDER BY weight DESC, id`
 
 // Unblocked returns the tasks that wait for the group or the wave of the done

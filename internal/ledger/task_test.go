@@ -317,21 +317,22 @@ func TestSplitBundle(t *testing.T) {
 	bundle, err := tasks.New(tasks.KindBundle, "copy.bundle.b0001", tasks.Bundle{})
 	require.NoError(t, err)
 	bundle.Group, bundle.Wave = "bundle:b0001", tasks.WaveData
-	l := create(t, c, bundle, task(t, tasks.KindFKeyAdd, "fk", "", "bundle:b0001"))
+	l := create(t, c, bundle, task(t, tasks.KindFKeyAdd, "fk_a", "", "bundle:b0001", tasks.PieceGroup(1)),
+		task(t, tasks.KindFKeyAdd, "fk_b", "", "bundle:b0001", tasks.PieceGroup(1), tasks.PieceGroup(2)))
 	taken := take(t, l, c, bundle.ID)
 	var pieces []tasks.Task
-	for _, name := range []string{"a", "b"} {
+	for i, name := range []string{"a", "b"} {
 		piece, err := tasks.New(tasks.KindBundle, tasks.NewID(tasks.KindBundle, "bundle", "b0001", "public", name), tasks.Bundle{})
 		require.NoError(t, err)
+		piece.Group = tasks.PieceGroup(uint32(i + 1))
 		pieces = append(pieces, piece)
 	}
 	require.NoError(t, l.Done(t.Context(), c, taken, tasks.Result{Added: pieces}, "w"))
 	require.Equal(t, []tasks.ID{pieces[0].ID, pieces[1].ID}, unblocked(t, l, c, taken))
 	a := do(t, l, c, pieces[0].ID)
-	require.Equal(t, taken.Group, a.Group)
-	require.Equal(t, []tasks.ID{pieces[1].ID}, unblocked(t, l, c, a), "followers wait for all pieces")
+	require.Equal(t, []tasks.ID{"fkey.public.fk_a.all"}, unblocked(t, l, c, a), "a follower waits for its own tables only")
 	b := do(t, l, c, pieces[1].ID)
-	require.Equal(t, []tasks.ID{"fkey.public.fk.all"}, unblocked(t, l, c, b))
+	require.Equal(t, []tasks.ID{"fkey.public.fk_b.all"}, unblocked(t, l, c, b))
 }
 
 // Whoever commits last sees that all are done, also if several commit at the

@@ -31,10 +31,7 @@ func (t Tools) ReadArchive(ctx context.Context, file string) (Archive, error) {
 	if err != nil {
 		return a, err
 	}
-	deps := make(map[int][]int, len(all))
-	for _, e := range all {
-		deps[e.DumpID] = e.Deps
-	}
+	post := make(map[int]bool, len(all))
 	for _, section := range []string{"pre-data", "post-data"} {
 		list, err := t.restore(ctx, "--list", "--section="+section, file)
 		if err != nil {
@@ -45,9 +42,19 @@ func (t Tools) ReadArchive(ctx context.Context, file string) (Archive, error) {
 			return a, err
 		}
 		for _, e := range entries {
-			e.Deps, e.Post = deps[e.DumpID], section == "post-data"
-			a.Entries = append(a.Entries, e)
+			post[e.DumpID] = section == "post-data"
 		}
+	}
+	seen := false
+	for _, e := range all {
+		isPost, there := post[e.DumpID]
+		if !there {
+			continue
+		}
+		// pg_dump puts a function that needs a late materialized view after it, and yet into the pre-data section.
+		seen = seen || isPost
+		e.Post = seen
+		a.Entries = append(a.Entries, e)
 	}
 	return a, nil
 }

@@ -60,7 +60,7 @@ SELECT r.ev_class::regclass || ' ' || r.rulename, concat_ws(' ', 'enabled', r.ev
 FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE` + userSchemas},
 	{"partition", `
-SELECT h.inhrelid::regclass::text, h.inhparent::regclass || ' ' || h.inhseqno || ' ' || coalesce(pg_get_expr(c.relpartbound, c.oid), '')
+SELECT h.inhrelid::regclass || ' of ' || h.inhparent::regclass, h.inhseqno || ' ' || coalesce(pg_get_expr(c.relpartbound, c.oid), '')
 FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'f') AND` + userSchemas},
 	{"event trigger", `

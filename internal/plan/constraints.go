@@ -255,14 +255,20 @@ func (b *builder) inherit(table uint32, leaves map[uint32][]uint32, g tasks.Grou
 	}
 }
 
-// groupsOf returns the distinct groups of the tables, in a stable order.
+// groupsOf returns the distinct groups of the tables, in a stable order, with
+// those of the pieces that their bundles may be split into.
 func (b *builder) groupsOf(tables []uint32, of map[uint32]tasks.Group) []tasks.Group {
 	var groups []tasks.Group
 	seen := map[tasks.Group]bool{"": true}
 	for _, t := range tables {
-		if g := of[t]; !seen[g] {
+		g := of[t]
+		if !seen[g] {
 			seen[g] = true
 			groups = append(groups, g)
+		}
+		if piece := tasks.PieceGroup(t); b.bundled[t] && g == b.attached[t] && !seen[piece] {
+			seen[piece] = true
+			groups = append(groups, piece)
 		}
 	}
 	return groups

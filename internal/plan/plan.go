@@ -97,6 +97,7 @@ type builder struct {
 	index    map[uint32]pg.Index
 	children map[uint32][]pg.Index // attached indexes, by partitioned index
 	attached map[uint32]tasks.Group
+	bundled  map[uint32]bool
 	analyzed map[uint32]tasks.Group
 	verified []verified
 	entrySQL map[int]pg.EntrySQL // by dump ID
@@ -110,6 +111,7 @@ func newBuilder(in Input) *builder {
 		index:    map[uint32]pg.Index{},
 		children: map[uint32][]pg.Index{},
 		attached: map[uint32]tasks.Group{},
+		bundled:  map[uint32]bool{},
 		analyzed: map[uint32]tasks.Group{},
 		entrySQL: map[int]pg.EntrySQL{},
 	}
@@ -217,7 +219,7 @@ func (b *builder) check() error {
 	}
 	for _, t := range b.plan.Tasks {
 		for _, g := range t.Needs {
-			if !groups[g] {
+			if !groups[g] && !g.IsPiece() {
 				return fmt.Errorf("plan: task %s needs %s, which nothing makes", t.ID, g)
 			}
 		}

@@ -185,6 +185,7 @@ func (b *builder) bundle(name string, tables []pg.Relation, bytes int64) error {
 		}
 		spec.Tables = append(spec.Tables, loaded)
 		b.attached[r.OID], b.analyzed[r.OID] = t.Group, t.Group
+		b.bundled[r.OID] = true
 		b.planned(r, 1, t.ID)
 		b.verifyLater(r)
 	}

@@ -78,7 +78,8 @@ func TestRefusedRowIsNamed(t *testing.T) {
 			src.Exec(t, `CREATE FUNCTION fine(i int) RETURNS bool LANGUAGE sql AS 'SELECT true';
 				CREATE TABLE strict (a int CONSTRAINT is_fine CHECK (public.fine(a))); INSERT INTO strict SELECT generate_series(1, 1000);
 				CREATE OR REPLACE FUNCTION fine(i int) RETURNS bool LANGUAGE sql AS 'SELECT i <> 500';
-				CREATE TABLE other (a int PRIMARY KEY); INSERT INTO other VALUES (1)`)
+				CREATE TABLE other (a int PRIMARY KEY); INSERT INTO other VALUES (1);
+				CREATE TABLE refers (a int CONSTRAINT to_other REFERENCES other); INSERT INTO refers VALUES (1)`)
 			o := options(t, src, dst)
 			if !bundled {
 				o.Config.Bundle.MaxTable = 0
@@ -91,6 +92,7 @@ func TestRefusedRowIsNamed(t *testing.T) {
 			}
 			require.Equal(t, "0", dst.Query(t, "SELECT count(*) FROM strict"))
 			require.Equal(t, "1", dst.Query(t, "SELECT count(*) FROM pg_constraint WHERE conname = 'other_pkey'"), "the other table is there")
+			require.Equal(t, "1", dst.Query(t, "SELECT count(*) FROM pg_constraint WHERE conname = 'to_other' AND convalidated"), "and so is what depends on it alone")
 		})
 	}
 }

@@ -13,7 +13,8 @@ import (
 const (
 	reconcileEvery = 30 * time.Second
 	lookEvery      = time.Second           // without an event
-	lookAtMost     = 20 * time.Millisecond // apart, however many events there are
+	lookPause      = 20 * time.Millisecond // at least, however many events there are
+	lookShare      = 10                    // the pause is so many times as long as the last look took
 )
 
 // supervise watches the ledger until everything is done, which is nil, or
@@ -31,7 +32,9 @@ func (r *running) supervise(ctx context.Context) error {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
+		began := time.Now()
 		done, err := r.look(ctx)
+		pause := max(lookPause, lookShare*time.Since(began))
 		if pg.Classify(err) == pg.Transient && ctx.Err() == nil {
 			err = r.reconnect(ctx, err)
 		}
@@ -47,7 +50,7 @@ func (r *running) supervise(ctx context.Context) error {
 			}
 		case <-look.C:
 		case <-events:
-			settle(ctx, events)
+			settle(ctx, events, pause)
 		}
 	}
 }
@@ -81,8 +84,8 @@ func (r *running) reconnect(ctx context.Context, cause error) error {
 
 // settle swallows the events of a short while, so that a thousand tasks that
 // end together are one look at the ledger.
-func settle(ctx context.Context, events <-chan tasks.Event) {
-	timer := time.NewTimer(lookAtMost)
+func settle(ctx context.Context, events <-chan tasks.Event, pause time.Duration) {
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for {
 		select {

@@ -18,7 +18,7 @@ func TestNamesThatCollide(t *testing.T) {
 			['pre-data', 'c0001'], ['verify', 'v0001'], ['misc', 'all'], ['copy', 'p0001'], ['my_pgconvoy', 'task'], ['pgconvoy2', 'run'], ['a', '*'], ['a', '>'], ['a', 'ALL'], ['a', 'all']] LOOP
 			i := i + 1;
 			EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I', n[1]);
-			EXECUTE format('CREATE TABLE %I.%I (id int CONSTRAINT "all" PRIMARY KEY, "ID" int UNIQUE, v text)', n[1], n[2] );
+			EXECUTE format('CREATE TABLE %I.%I (id int CONSTRAINT %I PRIMARY KEY, "ID" int UNIQUE, v text)', n[1], n[2], 'all' || i);
 			EXECUTE format('INSERT INTO %I.%I SELECT g, g, repeat(%L, 40) FROM generate_series(1, %s) g', n[1], n[2], n, i * 10);
 			EXECUTE format('CREATE INDEX %I ON %I.%I (v)', 'x' || i, n[1], n[2]);
 			EXECUTE format('CREATE SEQUENCE %I.%I START %s', n[1], 's' || i, i);
@@ -47,10 +47,9 @@ func TestLargeShapes(t *testing.T) {
 			EXECUTE (SELECT 'CREATE TABLE wide (' || string_agg(format('%I %s', rpad('column ' || g || ' ', 60, 'x'), (ARRAY['int', 'bool', 'text', 'smallint[]', 'date'])[g % 5 + 1]), ', ') || ')' FROM generate_series(1, 1600) g);
 			EXECUTE (SELECT 'INSERT INTO wide SELECT ' || string_agg(format((ARRAY['%s', 'true', '''t%s''', 'NULL', 'NULL'])[g % 5 + 1], g), ', ') || ' FROM generate_series(1, 3)' FROM generate_series(1, 1600) g);
 			INSERT INTO wide SELECT FROM generate_series(1, 3); END $$`,
-		"1000 partitions": `CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other SELECT generate_series(0, 9);
-			CREATE TABLE parted (id int PRIMARY KEY, v int REFERENCES other, t text) PARTITION BY RANGE (id); CREATE INDEX ON parted (v);
+		"1000 partitions": `CREATE TABLE parted (id int PRIMARY KEY, v int) PARTITION BY RANGE (id);
 			DO $$ BEGIN FOR i IN 0..999 LOOP EXECUTE format('CREATE TABLE parted_%s PARTITION OF parted FOR VALUES FROM (%s) TO (%s)', i, i * 10, i * 10 + 10); END LOOP; END $$;
-			INSERT INTO parted SELECT i, i % 10, 't' FROM generate_series(0, 9999) i`,
+			INSERT INTO parted SELECT i, i % 10 FROM generate_series(0, 9999) i`,
 		"2500 large objects": `DO $$ BEGIN FOR i IN 1..2500 LOOP
 			PERFORM lo_from_bytea(50000 + i * 3, convert_to(repeat('x', i), 'UTF8'));
 			IF i % 5 = 0 THEN EXECUTE format('ALTER LARGE OBJECT %s OWNER TO museum_owner', 50000 + i * 3); END IF;
@@ -58,13 +57,13 @@ func TestLargeShapes(t *testing.T) {
 			IF i % 35 = 0 THEN EXECUTE format('SET LOCAL ROLE museum_reader; GRANT SELECT ON LARGE OBJECT %s TO museum_writer', 50000 + i * 3); RESET ROLE; END IF;
 			IF i % 11 = 0 THEN EXECUTE format('REVOKE ALL ON LARGE OBJECT %s FROM postgres', 50000 + i * 3); END IF;
 			IF i % 13 = 0 THEN EXECUTE format('COMMENT ON LARGE OBJECT %s IS %L', 50000 + i * 3, i); END IF; END LOOP; END $$`,
-		// One line of text is 200 MB.
+		// One line of text is 100 MB.
 		"a large value": `CREATE TABLE large (id int PRIMARY KEY, b bytea); ALTER TABLE large ALTER b SET STORAGE EXTERNAL;
-			INSERT INTO large VALUES (1, decode(repeat('00ff10ab', 25 * 1024 * 1024), 'hex')), (2, '')`,
+			INSERT INTO large VALUES (1, decode(repeat('00ff10ab', 12 * 1024 * 1024), 'hex')), (2, '')`,
 		"foreign keys in circles": `CREATE TABLE a (id int PRIMARY KEY, b int); CREATE TABLE b (id int PRIMARY KEY, a int); CREATE TABLE c (id int PRIMARY KEY REFERENCES a, a int REFERENCES b, self int REFERENCES c);
-			INSERT INTO a SELECT i, i FROM generate_series(1, 2000) i; INSERT INTO b SELECT i, i FROM generate_series(1, 2000) i; INSERT INTO c SELECT i, i, 2001 - i FROM generate_series(1, 2000) i;
+			INSERT INTO a SELECT i, i FROM generate_series(1, 500) i; INSERT INTO b SELECT i, i FROM generate_series(1, 500) i; INSERT INTO c SELECT i, i, 501 - i FROM generate_series(1, 500) i;
 			ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b; ALTER TABLE b ADD FOREIGN KEY (a) REFERENCES a;
-			DO $$ BEGIN FOR i IN 1..40 LOOP EXECUTE format('CREATE TABLE s%s (id int REFERENCES a, b int REFERENCES b, c int REFERENCES c); INSERT INTO s%1$s SELECT i, i, i FROM generate_series(1, 2000) i', i); END LOOP; END $$`,
+			DO $$ BEGIN FOR i IN 1..12 LOOP EXECUTE format('CREATE TABLE s%s (id int REFERENCES a, b int REFERENCES b, c int REFERENCES c); INSERT INTO s%1$s SELECT i, i, i FROM generate_series(1, 500) i', i); END LOOP; END $$`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

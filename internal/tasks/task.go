@@ -37,6 +37,16 @@ func (id ID) Stage() Stage {
 // needs, not 10,000.
 type Group string
 
+// PieceGroup names the group of the task for one table that a bundle may be
+// split into. Whatever needs the table needs this group beside the bundle's: it
+// is empty, and holds nobody up, unless the bundle is split.
+func PieceGroup(table uint32) Group { return Group(fmt.Sprintf("%s%d", piecePrefix, table)) }
+
+const piecePrefix = "piece:"
+
+// IsPiece reports whether the group is one of [PieceGroup].
+func (g Group) IsPiece() bool { return strings.HasPrefix(string(g), piecePrefix) }
+
 // The groups that every task of a span of the run belongs to, beside its own.
 // They are barriers of the whole run.
 const (
@@ -83,7 +93,7 @@ type Result struct {
 	Snapshot int          // number of the snapshot that rows were read in, 0 if none was
 	Tables   []TableCount // what was copied of each table
 	Notes    []string     // what a person should know although the task is done
-	Added    []Task       // tasks that this one was split into; they join its group
+	Added    []Task       // tasks that this one was split into, with their groups
 }
 
 // TableCount is what one task copied of one table.

@@ -89,6 +89,7 @@ func splitBundle(t tasks.Task, spec tasks.Bundle, cause error) error {
 		if err != nil {
 			return err
 		}
+		single.Group, single.Weight = tasks.PieceGroup(table.Copy.Table.OID), t.Weight/int64(len(spec.Tables))
 		split.Into = append(split.Into, single)
 	}
 	return split

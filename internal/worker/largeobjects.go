@@ -66,9 +66,12 @@ func listLargeObjects(ctx context.Context, source *pg.Conn, spec tasks.LargeObje
 	rows, err := source.Query(ctx, `SELECT m.oid, pg_catalog.pg_get_userbyid(m.lomowner)::text, pg_catalog.obj_description(m.oid, 'pg_largeobject'),
 		CASE WHEN m.lomacl IS NOT NULL THEN
 			ARRAY[pg_catalog.format('REVOKE ALL ON LARGE OBJECT %s FROM %I', m.oid, pg_catalog.pg_get_userbyid(m.lomowner))] ||
-			(SELECT coalesce(pg_catalog.array_agg(pg_catalog.format('GRANT %s ON LARGE OBJECT %s TO %s%s', a.privilege_type, m.oid,
+			(SELECT coalesce(pg_catalog.array_agg(pg_catalog.format(CASE WHEN a.grantor = m.lomowner THEN 'GRANT %s ON LARGE OBJECT %s TO %s%s'
+					ELSE 'SET LOCAL ROLE %5$I; GRANT %1$s ON LARGE OBJECT %2$s TO %3$s%4$s; RESET ROLE' END, a.privilege_type, m.oid,
 				CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,
-				CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)), '{}') FROM pg_catalog.aclexplode(m.lomacl) a)
+				CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END, pg_catalog.pg_get_userbyid(a.grantor))
+				ORDER BY a.grantor <> m.lomowner, a.ordinality), '{}')
+			FROM pg_catalog.aclexplode(m.lomacl) WITH ORDINALITY a)
 		END
 		FROM pg_catalog.pg_largeobject_metadata m WHERE m.oid BETWEEN $1 AND $2 ORDER BY m.oid`, spec.From, spec.To)
 	if err != nil {

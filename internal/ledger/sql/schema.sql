@@ -25,7 +25,7 @@ CREATE TABLE pgconvoy.snapshot (
 );
 CREATE TABLE pgconvoy.task (
     run text NOT NULL,
-    id text NOT NULL,
+    id text COLLATE "C" NOT NULL,    -- ordered by bytes: the pieces of a bundle are a range
     kind text NOT NULL,
     stage text NOT NULL,
     grp text NOT NULL,
@@ -48,14 +48,14 @@ CREATE INDEX task_open_grp ON pgconvoy.task (run, grp) WHERE state <> 'done';
 CREATE INDEX task_open_wave ON pgconvoy.task (run, wave, bucket) WHERE state <> 'done';
 CREATE TABLE pgconvoy.need (
     run text NOT NULL,
-    task text NOT NULL,
+    task text COLLATE "C" NOT NULL,
     grp text NOT NULL,
     PRIMARY KEY (run, task, grp)
 );
 CREATE INDEX need_grp ON pgconvoy.need (run, grp);
 CREATE TABLE pgconvoy.copied (
     run text NOT NULL,
-    task text NOT NULL,
+    task text COLLATE "C" NOT NULL,
     schema text NOT NULL,
     name text NOT NULL,
     rows int8 NOT NULL,
