@@ -173,16 +173,16 @@ func TestRelayHugeRow(t *testing.T) {
 		t.Skip("a row of 400 MB takes a while")
 	}
 	const size = 400 << 20
-	p := newPair(t, "CREATE TABLE public.huge (b bytea); ALTER TABLE public.huge ALTER b SET STORAGE EXTERNAL")
-	p.src.Exec(t, fmt.Sprintf("INSERT INTO public.huge SELECT decode(repeat('00017f80ff5c0a0d', %d), 'hex')", size/8))
+	// The row compresses well and is stored on one side only: this is about the client, not the disk.
+	p := newPair(t, "CREATE UNLOGGED TABLE public.huge (b bytea)")
+	huge := fmt.Sprintf("decode(repeat('00017f80ff5c0a0d', %d), 'hex')", size/8)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	copied := p.relay(t, "COPY public.huge TO STDOUT", "COPY public.huge FROM STDIN")
+	copied := p.relay(t, "COPY (SELECT "+huge+") TO STDOUT", "COPY public.huge FROM STDIN")
 	runtime.ReadMemStats(&after)
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(32<<20), "bytes allocated while relaying one row of %d bytes", size)
 	require.Equal(t, []pg.Copied{{Rows: 1, Bytes: 2*size + 4}}, copied) // \\x, two digits per byte, line end
-	const samples = `SELECT length(b) || ' ' || (SELECT string_agg(sha256(substring(b FROM n FOR 100000))::text, ' ' ORDER BY n) FROM generate_series(1, 419000000, 9999991) n) FROM public.huge`
-	require.Equal(t, p.src.Query(t, samples), p.dst.Query(t, samples))
+	require.Equal(t, "t", p.dst.Query(t, "SELECT b = "+huge+" FROM public.huge"))
 }
 
 func TestRelaySessionsGoOn(t *testing.T) {

@@ -60,6 +60,11 @@ func Select(cat pg.Catalog, entries []pg.Entry) (Selection, error) {
 			s.Last = append(s.Last, e)
 		case "LARGE OBJECT", "BLOB", "BLOBS", "BLOB METADATA", "TABLE DATA", "SEQUENCE SET", "STATISTICS DATA":
 			return s, fmt.Errorf("archive entry %q is of a section that was not asked for", e.Line)
+		case "TABLE":
+			if e.Post {
+				return s, fmt.Errorf("archive entry %q needs what can only be made after the rows", e.Line)
+			}
+			s.place(e, last, rest)
 		default:
 			s.place(e, last, rest)
 		}

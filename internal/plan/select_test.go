@@ -96,3 +96,13 @@ func TestSelectRefusesData(t *testing.T) {
 		require.ErrorContains(t, err, "was not asked for", desc)
 	}
 }
+
+// TestSelectRefusesLateTables has a table that needs, say, the row type of a
+// materialized view that is made after the rows: nothing could load it.
+func TestSelectRefusesLateTables(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.post("TABLE", "public a me")
+	_, err := plan.Select(w.Catalog, w.entries)
+	require.ErrorContains(t, err, "TABLE public a me")
+}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/fleet"
@@ -87,15 +87,12 @@ func dropCopied(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Con
 	if err != nil {
 		return err
 	}
-	total, refused := len(drops), 0
-	for len(drops) > 0 {
-		n := min(len(drops), dropChunk)
-		r, err := dropSome(ctx, o, target, drops[:n])
-		if err != nil {
-			return err
-		}
-		refused += r
-		drops = drops[n:]
+	refused, err := dropAll(ctx, target, drops)
+	if err != nil {
+		return err
+	}
+	for _, statement := range refused {
+		o.Log.Warn("not dropped", "statement", statement)
 	}
 	ranges, err := l.LargeObjects(ctx, target)
 	if err != nil {
@@ -107,7 +104,7 @@ func dropCopied(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Con
 			return fmt.Errorf("drop large objects: %w", err)
 		}
 	}
-	o.Log.Info("what the run made is dropped", "statements", total, "refused", refused)
+	o.Log.Info("what the run made is dropped", "statements", len(drops), "refused", len(refused))
 	return nil
 }
 
@@ -119,25 +116,44 @@ func writeArchive(ctx context.Context, l *ledger.Ledger, target *pg.Conn, file s
 	return errors.Join(l.Archive(ctx, target, f), f.Close())
 }
 
-// dropSome runs the statements in one transaction. One that is refused, because
-// something that it names was never made, is left out and the others run again.
-func dropSome(ctx context.Context, o Options, target *pg.Conn, drops []string) (refused int, err error) {
+// dropAll runs the statements, and those that are refused again after the
+// others, for as long as that helps: some need what depends on them to go first.
+// It returns those that are refused to the end.
+func dropAll(ctx context.Context, target *pg.Conn, drops []string) (refused []string, err error) {
+	for {
+		refused = nil
+		for chunk := range slices.Chunk(drops, dropChunk) {
+			left, err := dropSome(ctx, target, chunk)
+			if err != nil {
+				return nil, err
+			}
+			refused = append(refused, left...)
+		}
+		if len(refused) == 0 || len(refused) == len(drops) {
+			return refused, nil
+		}
+		drops = refused
+	}
+}
+
+// dropSome runs the statements in one transaction. One that is refused is left
+// out, and the others run again.
+func dropSome(ctx context.Context, target *pg.Conn, drops []string) (refused []string, err error) {
 	for len(drops) > 0 {
-		err := target.Script(ctx, append(append([]string{"BEGIN"}, drops...), "COMMIT"))
+		err := target.Script(ctx, slices.Concat([]string{"BEGIN"}, drops, []string{"COMMIT"}))
 		var script *pg.ScriptError
 		switch {
 		case err == nil:
 			return refused, nil
 		case !errors.As(err, &script), target.IsClosed():
-			return refused, fmt.Errorf("drop what the run made: %w", err)
+			return nil, fmt.Errorf("drop what the run made: %w", err)
 		}
 		if _, err := target.Exec(ctx, "ROLLBACK"); err != nil {
-			return refused, fmt.Errorf("drop what the run made: %w", err)
+			return nil, fmt.Errorf("drop what the run made: %w", err)
 		}
-		at := min(max(script.Index-1, 0), len(drops)-1)
-		o.Log.Warn("not dropped", "statement", strings.TrimSpace(drops[at]), "err", script.Err)
-		drops = append(append([]string{}, drops[:at]...), drops[at+1:]...)
-		refused++
+		at := min(max(script.Index-1, 0), len(drops)-1) // BEGIN comes first
+		refused = append(refused, drops[at])
+		drops = slices.Concat(drops[:at], drops[at+1:])
 	}
 	return refused, nil
 }

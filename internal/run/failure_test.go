@@ -233,3 +233,19 @@ func TestRestartedTargetIsNeverCalledComplete(t *testing.T) {
 	require.True(t, incomplete.Restarted)
 	require.NotEqual(t, tasks.RunComplete, report.State)
 }
+
+func TestCleanupEmptiesTheMuseum(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Museum(t), pgtest.Target(t).Database(t)
+	dst.Server.MuseumRoles(t)
+	o := options(t, src, dst)
+	o.Config.KeepLedger, o.Config.Verify = true, config.VerifyNone
+	copyAll(t, o)
+	dst.Exec(t, "UPDATE pgconvoy.run SET state = 'failed'; CREATE SCHEMA mine; CREATE TABLE mine.own ()")
+	require.NoError(t, run.Cleanup(t.Context(), o))
+	require.Equal(t, []string{"mine", "public"}, dst.Column(t, `SELECT nspname FROM pg_namespace
+		WHERE nspname NOT LIKE 'pg\_%' AND nspname <> 'information_schema' ORDER BY 1`))
+	require.Equal(t, "1", dst.Query(t, "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname IN ('mine', 'public')"),
+		"what else is there stays")
+	require.Equal(t, "0", dst.Query(t, "SELECT (SELECT count(*) FROM pg_largeobject_metadata) + (SELECT count(*) FROM pg_publication) + (SELECT count(*) FROM pg_event_trigger)"))
+}

@@ -153,6 +153,9 @@ func (p *Prepared) plan(ctx context.Context) error {
 	}
 	p.Log.Info("snapshot exported", "snapshot", p.snapshot.Text)
 	cat, err := pg.ReadCatalog(ctx, p.source, without)
+	if errors.Is(err, pg.ErrRewritten) {
+		return fmt.Errorf("%w: %w", errChanged, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,8 @@ func TestSourceInUse(t *testing.T) {
 		SELECT lo_from_bytea(7001, 'before'), lo_from_bytea(7002, 'gone')`)
 	stop, stopped := make(chan struct{}), make(chan error, 1)
 	writer := src.Connect(t)
+	_, err := writer.Exec(t.Context(), "CREATE TEMP TABLE late_temporary AS SELECT 1 AS x")
+	require.NoError(t, err)
 	go func() {
 		for i := 0; ; i++ {
 			select {
@@ -80,7 +82,7 @@ func TestSourceInUse(t *testing.T) {
 	awaitQuery(t, dst, "t", sqlHeld)
 
 	seen := src.Connect(t)
-	_, err := seen.Exec(t.Context(), "BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT '"+dst.Query(t, "SELECT name FROM pgconvoy.snapshot")+"'")
+	_, err = seen.Exec(t.Context(), "BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT '"+dst.Query(t, "SELECT name FROM pgconvoy.snapshot")+"'")
 	require.NoError(t, err)
 	var want string
 	require.NoError(t, seen.QueryRow(t.Context(), sqlContents).Scan(&want))
