@@ -3,6 +3,7 @@ package run_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -169,4 +170,36 @@ func TestTargetOutOfDisk(t *testing.T) {
 	require.Contains(t, report.Failures[0].Reason, `"public"."big"`)
 	require.Contains(t, report.Failures[0].Reason, "53100")
 	require.Contains(t, report.Failures[0].Reason, "disk space")
+}
+
+// TestServiceAndPasswordFile connects as libpq's users are used to: a service
+// file says where, a password file how. pg_dump needs both, too.
+func TestServiceAndPasswordFile(t *testing.T) {
+	t.Parallel()
+	binary := build(t, "planner")
+	server := pgtest.Start(t, pgtest.Options{})
+	src, dst := server.Database(t), pgtest.Target(t).Database(t)
+	src.Exec(t, "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1)")
+	server.Exec(t, "CREATE ROLE reader LOGIN PASSWORD 'hush'; GRANT pg_read_all_data TO reader")
+	hba := filepath.Join(server.DataDir(), "pg_hba.conf")
+	rules, err := os.ReadFile(hba)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(hba, append([]byte("host all reader all scram-sha-256\n"), rules...), 0o600))
+	server.Exec(t, "SELECT pg_reload_conf()")
+
+	dir := t.TempDir()
+	services, passwords := filepath.Join(dir, "services"), filepath.Join(dir, "passwords")
+	require.NoError(t, os.WriteFile(services, fmt.Appendf(nil, "[old]\nhost=127.0.0.1\nport=%d\nuser=reader\ndbname=%s\n", server.Port, src.Name), 0o600))
+	require.NoError(t, os.WriteFile(passwords, []byte("127.0.0.1:*:*:reader:wrong\n"), 0o600))
+	environment := append(os.Environ(), "PGSERVICEFILE="+services, "PGPASSFILE="+passwords)
+
+	p := newPlanner(t, binary, "service=old", dst.URI(), "run", "-o", "json")
+	p.Env = environment
+	require.Equal(t, 5, p.exit(t), "wrong password: %s", p.err.String())
+	require.Contains(t, p.err.String(), "password")
+	require.NoError(t, os.WriteFile(passwords, []byte("127.0.0.1:*:*:reader:hush\n"), 0o600))
+	p = newPlanner(t, binary, "service=old", dst.URI(), "run", "-o", "json")
+	p.Env = environment
+	require.Zero(t, p.exit(t), p.err.String())
+	require.Equal(t, "1", dst.Query(t, "SELECT count(*) FROM a"))
 }
