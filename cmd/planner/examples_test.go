@@ -53,7 +53,7 @@ func TestFullExampleShowsDefaults(t *testing.T) {
 func TestExampleOfNATSIsValid(t *testing.T) {
 	t.Setenv("PLANNER_PASSWORD", "a")
 	t.Setenv("WORKER_PASSWORD", "b")
-	options, err := server.ProcessConfigFile(filepath.Join(examplesDir, "nats-server.conf"))
+	options, err := server.ProcessConfigFile(filepath.Join("..", "..", "deployments", "nats-server.conf"))
 	require.NoError(t, err)
 	require.Len(t, options.Users, 2)
 	require.Contains(t, options.Users[1].Permissions.Publish.Allow, "$JS.API.CONSUMER.MSG.NEXT.PGCONVOY-main.*")

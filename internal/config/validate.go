@@ -146,6 +146,9 @@ func (c Config) queue(p *problems) {
 	if _, port, err := net.SplitHostPort(n.Listen); err != nil || port == "" {
 		p.add("nats.listen", fmt.Sprintf("%q is not host:port", n.Listen), "write 127.0.0.1:4222")
 	}
+	if n.User == "" || n.Password == "" {
+		p.add("nats.listen", "a queue that others can reach needs a user and a password", "set nats.user and nats.password, here and for every worker")
+	}
 }
 
 // workers holds the rule that somebody must be able to do every task.

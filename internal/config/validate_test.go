@@ -40,8 +40,8 @@ func TestRules(t *testing.T) {
 		{"slots negative", func(c *Config) { c.Slots.Misc = -1 }, "slots.misc", "slots.misc"},
 		{"slots large", func(c *Config) { c.Slots.Misc = 1001 }, "slots.misc", "slots.misc"},
 		{"no slot for a stage", func(c *Config) { c.Slots.Misc = 0 }, "slots.misc", ""},
-		{"no slot but others can join", func(c *Config) { c.Slots.Misc, c.NATS.Listen = 0, "127.0.0.1:4222" }, "", "nats.listen"},
-		{"no slot at all", func(c *Config) { c.Slots, c.NATS.Listen = Stages{}, ":4222" }, "", "nats.listen,slots"},
+		{"no slot but others can join", func(c *Config) { c.Slots.Misc, c.NATS = 0, listening("127.0.0.1:4222") }, "", "nats.listen"},
+		{"no slot at all", func(c *Config) { c.Slots, c.NATS = Stages{}, listening(":4222") }, "", "nats.listen,slots"},
 		{"grace negative", func(c *Config) { c.Grace = -1 }, "grace", "grace"},
 		{"grace long", func(c *Config) { c.Grace = 2 * time.Hour }, "grace", "grace"},
 		{"split too small", func(c *Config) { c.Split.LargerThan = KB }, "split.larger_than", ""},
@@ -56,8 +56,9 @@ func TestRules(t *testing.T) {
 		{"nats without scheme", func(c *Config) { c.NATS.URL = "localhost:4222, b:4222" }, "", ""},
 		{"cert without key", func(c *Config) { c.NATS.Cert = "c" }, "nats.cert", "nats.cert"},
 		{"password without user", func(c *Config) { c.NATS.Password = "p" }, "nats.user", "nats.user"},
-		{"listen and url", func(c *Config) { c.NATS.Listen, c.NATS.URL = ":4222", "nats://q" }, "nats.listen", "nats.listen"},
-		{"listen without port", func(c *Config) { c.NATS.Listen = "localhost" }, "nats.listen", "nats.listen,nats.listen"},
+		{"listen and url", func(c *Config) { c.NATS = listening(":4222"); c.NATS.URL = "nats://q" }, "nats.listen", "nats.listen"},
+		{"listen without password", func(c *Config) { c.NATS.Listen = ":4222" }, "nats.listen", "nats.listen,nats.listen"},
+		{"listen without port", func(c *Config) { c.NATS = listening("localhost") }, "nats.listen", "nats.listen,nats.listen"},
 		{"nobody works", func(c *Config) { c.Workers = No }, "workers", ""},
 		{"workers elsewhere", func(c *Config) { c.Workers, c.NATS.URL = No, "nats://q" }, "", ""},
 		{"idle negative", func(c *Config) { c.ExitWhenIdle = -1 }, "", "exit_when_idle"},
@@ -138,4 +139,11 @@ func TestStages(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"copy", "index", "attach", "analyze", "fkey"}, order)
+}
+
+// listening returns the settings of an embedded server that others can reach.
+func listening(address string) NATS {
+	n := Default().NATS
+	n.Listen, n.User, n.Password = address, "fleet", "secret"
+	return n
 }

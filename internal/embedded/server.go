@@ -2,7 +2,7 @@ package embedded
 
 import (
 	"context"
-	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -26,7 +26,6 @@ const (
 	startTimeout = 10 * time.Second
 	readyStep    = 100 * time.Millisecond
 	maxStorage   = 4 << 30 // bytes; a bound, nothing is reserved
-	listenUser   = "pgconvoy"
 )
 
 // Options says how the server is reached.
@@ -34,6 +33,10 @@ type Options struct {
 	// Listen is the address, host:port, that other processes may connect to; a
 	// port of 0 takes a free one. "" means that no port is opened at all.
 	Listen string
+
+	// User and Password are what a server that listens wants from everybody.
+	// Both are needed then.
+	User, Password string
 
 	// Log gets what the server reports. Default: discarded.
 	Log *slog.Logger
@@ -110,7 +113,10 @@ func serverOptions(o Options) (*server.Options, error) {
 		port = server.RANDOM_PORT
 	}
 	opts.Host, opts.Port = host, port
-	opts.Username, opts.Password = listenUser, rand.Text()
+	if o.User == "" || o.Password == "" {
+		return nil, errors.New("embedded NATS server: a server that listens needs a user and a password")
+	}
+	opts.Username, opts.Password = o.User, o.Password
 	return opts, nil
 }
 
@@ -144,7 +150,7 @@ func (s *Server) URL() string {
 }
 
 // Credentials returns the user and the password that the server wants, random
-// for each server; both are "" if it does not listen.
+// both are "" if it does not listen.
 func (s *Server) Credentials() (user, password string) { return s.user, s.password }
 
 // Stop ends the server and removes its directory. Connections are closed, the

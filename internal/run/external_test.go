@@ -159,3 +159,24 @@ func awaitQuery(t *testing.T, db *pgtest.Database, want, query string) {
 	t.Helper()
 	require.Eventually(t, func() bool { return db.Query(t, query) == want }, 60*time.Second, 10*time.Millisecond, query)
 }
+
+func TestQueueServerIsAwayForAWhile(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	release := gated(t, src, dst, 10_000)
+	server := natstest.Start(t)
+	o := options(t, src, dst)
+	o.Config.NATS.URL = config.Secret(server.URL())
+	o.Config.Workers = config.Yes
+	o.Config.Bundle.MaxTable, o.Config.Split.LargerThan = 0, 1<<30
+	o.AckWait = 2 * time.Second
+	wait := start(t.Context(), o)
+	awaitGate(t, dst, 1)
+	server.Pause()
+	release()
+	awaitQuery(t, dst, "1", "SELECT count(*) FROM pgconvoy.task WHERE id = 'copy.public.big.all' AND state = 'done'")
+	server.Restart()
+	_, err := wait()
+	require.NoError(t, err)
+	pgtest.RequireEqual(t, src, dst)
+}

@@ -68,7 +68,9 @@ func openQueue(ctx context.Context, o Options) (*queue.Conn, func(), error) {
 	qo.Version, qo.AckWait = o.Version, o.AckWait
 	stopServer := func() {}
 	if o.Config.Embedded() {
-		server, err := embedded.Start(ctx, embedded.Options{Listen: o.Config.NATS.Listen, Log: o.Log})
+		server, err := embedded.Start(ctx, embedded.Options{
+			Listen: o.Config.NATS.Listen, User: o.Config.NATS.User, Password: string(o.Config.NATS.Password), Log: o.Log,
+		})
 		if err != nil {
 			return nil, nil, err
 		}

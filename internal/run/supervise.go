@@ -2,10 +2,12 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/queue"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
@@ -143,7 +145,14 @@ func (r *running) reconcile(ctx context.Context) error {
 	for i, t := range ready {
 		envelopes[i] = r.ledger.Run().Envelope(t.Kind, t.ID)
 	}
-	if err := r.queue.Publish(ctx, envelopes); err != nil {
+	err = r.queue.Publish(ctx, envelopes)
+	var passing *queue.TransientError
+	if errors.As(err, &passing) && ctx.Err() == nil {
+		// The workers wait for the queue, too; the next round publishes what this one could not.
+		r.Log.Warn("queue cannot be reached", "err", err)
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("publish ready tasks: %w", err)
 	}
 	return nil
