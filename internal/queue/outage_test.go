@@ -96,7 +96,7 @@ func TestRestartOfAServerWithMemoryIsGone(t *testing.T) {
 
 func TestTheSameOverBothWaysIntoOneServer(t *testing.T) {
 	t.Parallel()
-	s, err := embedded.Start(t.Context(), embedded.Options{Listen: "127.0.0.1:0"})
+	s, err := embedded.Start(t.Context(), embedded.Options{Listen: "127.0.0.1:0", User: "fleet", Password: "secret"})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Stop()) })
 	user, password := s.Credentials()

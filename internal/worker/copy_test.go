@@ -75,7 +75,11 @@ func TestBundleIsSplit(t *testing.T) {
 			}
 			spoil(b, &spec)
 			bundle := task(t, tasks.KindBundle, "copy.bundle.b0001", spec)
-			b.start(t, bundle, after(run(t, tasks.KindFKeyAdd, "fkey.x.y.z.add", "SELECT 1"), bundle))
+			onBad := after(run(t, tasks.KindFKeyAdd, "fkey.x.y.bad.add", "SELECT 1"), bundle)
+			onBad.Needs = append(onBad.Needs, tasks.PieceGroup(spec.Tables[3].Copy.Table.OID))
+			onGood := after(run(t, tasks.KindFKeyAdd, "fkey.x.y.good.add", "SELECT 1"), bundle)
+			onGood.Needs = append(onGood.Needs, tasks.PieceGroup(spec.Tables[4].Copy.Table.OID))
+			b.start(t, bundle, onBad, onGood)
 			b.finish(t)
 			for i := range 6 {
 				id := tasks.ID(fmt.Sprintf("copy.bundle.b0001.public.t%d", i))
@@ -88,8 +92,9 @@ func TestBundleIsSplit(t *testing.T) {
 				require.Contains(t, b.reason(t, id), `"public"."t3"`)
 				require.Equal(t, 0, b.dst.Count(t, "t3"))
 			}
-			require.Equal(t, "pending", b.state(t, "fkey.x.y.z.add"))
-			require.Equal(t, 6, b.dst.Count(t, "pgconvoy.task WHERE state = 'done'"))
+			require.Equal(t, "pending", b.state(t, "fkey.x.y.bad.add"))
+			require.Equal(t, "done", b.state(t, "fkey.x.y.good.add"), "it needs none but good tables")
+			require.Equal(t, 7, b.dst.Count(t, "pgconvoy.task WHERE state = 'done'"))
 		})
 	}
 }
