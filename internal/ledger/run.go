@@ -99,6 +99,19 @@ func (l *Ledger) Ready(ctx context.Context, c *pg.Conn) ([]tasks.Task, error) {
 	return list, nil
 }
 
+// Running returns how many tasks workers have in hand, wherever those are: each
+// holds the lock of its task.
+func (l *Ledger) Running(ctx context.Context, c *pg.Conn) (int, error) {
+	var n int
+	err := c.QueryRow(ctx, `SELECT pg_catalog.count(*) FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted
+		AND classid = $1::int8::oid AND objid <> 0 AND objsubid = 2
+		AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())`, int64(lockClass)).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count running tasks: %w", err)
+	}
+	return n, nil
+}
+
 // Stuck reports whether nothing can be done any more: no task is ready, and
 // none that is pending could be. It asks in one statement, and so of one moment:
 // a task that ends meanwhile is either still ready in it, or has made others so.

@@ -180,3 +180,26 @@ func TestQueueServerIsAwayForAWhile(t *testing.T) {
 	require.NoError(t, err)
 	pgtest.RequireEqual(t, src, dst)
 }
+
+// An interrupted planner waits for workers elsewhere, too, and they get nothing
+// new meanwhile.
+func TestInterruptDrainsTheFleet(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	release := gated(t, src, dst, 10_000)
+	o := options(t, src, dst)
+	o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
+	o.Config.Bundle.MaxTable, o.Config.Split.LargerThan = 0, 1<<30
+	ctx, interrupt := context.WithCancel(t.Context())
+	wait := start(ctx, o)
+	startWorker(t, build(t, "worker"), o)
+	awaitGate(t, dst, 1)
+	interrupt()
+	awaitQuery(t, dst, "running", "SELECT state FROM pgconvoy.run") // the planner has not given up yet
+	release()
+	_, err := wait()
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, "cancelled", dst.Query(t, "SELECT state FROM pgconvoy.run"))
+	require.Equal(t, []string{"copy.public.big.all"}, dst.Column(t, "SELECT id FROM pgconvoy.task WHERE state = 'done' AND wave = 'wave:data'"))
+	require.Equal(t, 10_000, dst.Count(t, "big"))
+}

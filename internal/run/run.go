@@ -198,7 +198,7 @@ const endTimeout = time.Minute
 // end declares the run complete or says what is missing, and clears away what
 // is not needed any more.
 func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
-	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	ctx, cancel := context.WithTimeout(ctx, endTimeout+r.Config.Grace)
 	defer cancel()
 	target, err := r.prepared.liveTarget(ctx)
 	if err != nil {
@@ -209,6 +209,9 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 	}
 	if err := r.queue.Delete(ctx); err != nil {
 		r.Log.Warn("stream of the run could not be deleted", "err", err)
+	}
+	if runErr != nil {
+		r.drain(ctx, target)
 	}
 	if runErr == nil {
 		runErr = r.complete(ctx, target)
@@ -233,6 +236,28 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 		runErr = &IncompleteError{Report: report, Restarted: restarted}
 	}
 	return report, runErr
+}
+
+// drain waits, for the grace at most, until the workers have finished what they
+// have in hand; they get nothing new, as the stream is gone. The planner's own
+// have finished already.
+func (r *running) drain(ctx context.Context, target *pg.Conn) {
+	ctx, cancel := context.WithTimeout(ctx, r.Config.Grace)
+	defer cancel()
+	tick := time.NewTicker(lookEvery / 10)
+	defer tick.Stop()
+	for {
+		n, err := r.ledger.Running(ctx, target)
+		if err != nil || n == 0 {
+			return // what is still to be recorded does not depend on it
+		}
+		select {
+		case <-ctx.Done():
+			r.Log.Warn("workers still have tasks in hand", "tasks", n)
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 func (r *running) complete(ctx context.Context, target *pg.Conn) error {
