@@ -135,7 +135,11 @@ func (c *Conn) prepareSession(ctx context.Context, o Options) error {
 		settings = append(settings, "default_transaction_read_only = off", "synchronous_commit = off", "tcp_user_timeout = 60000",
 			"check_function_bodies = false", "default_tablespace = ''", "default_table_access_method = heap")
 	}
-	if _, err := c.Exec(ctx, "SET "+strings.Join(settings, "; SET ")); err != nil {
+	sql := "SET " + strings.Join(settings, "; SET ")
+	if o.Side == Target {
+		sql += "; " + indexMemorySQL
+	}
+	if _, err := c.Exec(ctx, sql); err != nil {
 		return err
 	}
 	if c.Major() >= 14 {
@@ -144,6 +148,15 @@ func (c *Conn) prepareSession(ctx context.Context, o Options) error {
 	}
 	return nil
 }
+
+// indexMemorySQL raises maintenance_work_mem to a sixteenth of shared_buffers,
+// at most 1 GB, where the server has less: the default suits VACUUM on a small
+// machine, not the index builds of a large one. shared_buffers is what tells how
+// large the machine is, commonly a quarter of it; so the few builds of a run
+// that go on together stay within some percent of its memory.
+const indexMemorySQL = `SELECT pg_catalog.set_config('maintenance_work_mem', (greatest(
+	pg_catalog.pg_size_bytes(pg_catalog.current_setting('maintenance_work_mem')),
+	least(1073741824, pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers')) / 16)) / 1024)::text || 'kB', false)`
 
 // ServerVersion turns the server_version parameter, for example "15.20
 // (Debian 15.20-1)" or "18beta1", into the number that server_version_num has.
