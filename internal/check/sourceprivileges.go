@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
 )
 
 // sqlCopied is the relations whose contents a run reads: tables, their
@@ -17,6 +19,8 @@ const sqlCopied = `WITH copied AS MATERIALIZED (
 	AND (NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
 			WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')
 		OR EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE c.oid = ANY (e.extconfig)))
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
 ) `
 
 const sqlUnusableSchemas = sqlCopied + `SELECT DISTINCT pg_catalog.quote_ident(c.nspname) FROM copied c
@@ -104,7 +108,7 @@ func checkLargeObjects(ctx context.Context, p *probe) (Findings, error) {
 	hint := fmt.Sprintf("on the source: GRANT SELECT ON LARGE OBJECT %s TO %s;", strings.Join(objects.names, ", "), p.source.role())
 	if len(objects.names) < objects.total {
 		hint = fmt.Sprintf("on the source, in psql: SELECT format('GRANT SELECT ON LARGE OBJECT %%s TO %%I', oid, %s) FROM pg_largeobject_metadata \\gexec",
-			quoteText(p.source.Facts.Role))
+			pg.QuoteLiteral(p.source.Facts.Role))
 	}
 	return Findings{blocker("source-privileges", hint, "role %s may not read %s of the %s: %s",
 		p.source.role(), plural(objects.total, "large object"), p.source.place(), objects)}, nil

@@ -3,7 +3,6 @@ package check
 import (
 	"context"
 	"fmt"
-	"strings"
 )
 
 // sqlTargetRights yields: may create schemas; may create in public; owns
@@ -103,7 +102,3 @@ func checkStrangers(ctx context.Context, p *probe) (Findings, error) {
 	return Findings{blocker("target-privileges", "connect to the target as superuser, or for the time of the run, there:\n"+grants.each("%s"),
 		"roles own objects in schemas of other roles, which only a superuser can set up: %s", labels)}, nil
 }
-
-// quoteText quotes a string constant for a hint that a person runs, with
-// standard_conforming_strings on.
-func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

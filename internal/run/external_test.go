@@ -195,7 +195,8 @@ func TestInterruptDrainsTheFleet(t *testing.T) {
 	startWorker(t, build(t, "worker"), o)
 	awaitGate(t, dst, 1)
 	interrupt()
-	awaitQuery(t, dst, "running", "SELECT state FROM pgconvoy.run") // the planner has not given up yet
+	require.Never(t, func() bool { return dst.Query(t, "SELECT state FROM pgconvoy.run") != "running" }, 500*time.Millisecond, 50*time.Millisecond,
+		"the planner does not give up while a worker has a task in hand")
 	release()
 	_, err := wait()
 	require.ErrorIs(t, err, context.Canceled)
