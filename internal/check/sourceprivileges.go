@@ -19,8 +19,6 @@ const sqlCopied = `WITH copied AS MATERIALIZED (
 	AND (NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
 			WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')
 		OR EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE c.oid = ANY (e.extconfig)))
-
-	"github.com/pgconvoy/pgconvoy/internal/pg"
 ) `
 
 const sqlUnusableSchemas = sqlCopied + `SELECT DISTINCT pg_catalog.quote_ident(c.nspname) FROM copied c
