@@ -1,0 +1,97 @@
+package tasks
+
+import "time"
+
+// Keeper is a session that keeps a snapshot of the source alive: it imported
+// the snapshot and exported it again under a name of its own.
+type Keeper struct {
+	ID       string `json:"id"` // of the process, a subject token
+	RunUID   string `json:"run_uid"`
+	Snapshot int    `json:"snapshot"` // its number in the ledger
+	Name     string `json:"name"`     // what SET TRANSACTION SNAPSHOT takes
+	Holder   string `json:"holder"`   // host/pid
+}
+
+// WorkerStatus is what a worker process says of itself.
+type WorkerStatus struct {
+	ID             string        `json:"id"` // a subject token
+	Name           string        `json:"name"`
+	Version        string        `json:"version"`
+	RunUID         string        `json:"run_uid"`
+	Started        time.Time     `json:"started"`
+	Slots          map[Stage]int `json:"slots"`
+	Running        []RunningTask `json:"running"`
+	Bytes          int64         `json:"bytes"`            // of COPY data since it started
+	BytesPerSecond int64         `json:"bytes_per_second"` // over the last seconds
+	Draining       bool          `json:"draining,omitempty"`
+}
+
+// RunningTask is a task that a worker has in hand.
+type RunningTask struct {
+	Task   ID        `json:"task"`
+	Kind   Kind      `json:"kind"`
+	Worker string    `json:"worker,omitempty"`
+	Since  time.Time `json:"since"`
+	Rows   int64     `json:"rows"`
+	Bytes  int64     `json:"bytes"`
+	Stall  string    `json:"stall,omitempty"` // why it does not get on, "" if it does
+}
+
+// StageStatus is a stage as the queue sees it.
+type StageStatus struct {
+	Stage   Stage `json:"stage"`
+	Cap     int   `json:"cap"`
+	Queued  int   `json:"queued"`
+	Leased  int   `json:"leased"`  // handed to a worker and not answered
+	Waiting int   `json:"waiting"` // idle slots
+	Paused  bool  `json:"paused,omitempty"`
+}
+
+// DeadLetter is a task that failed for good, as the queue keeps it.
+type DeadLetter struct {
+	Envelope Envelope  `json:"envelope"`
+	Reason   string    `json:"reason"`
+	Attempts int       `json:"attempts"`
+	Worker   string    `json:"worker"`
+	At       time.Time `json:"at"`
+}
+
+// RunStatus is how far a run is.
+type RunStatus struct {
+	Run        string         `json:"run"`
+	RunUID     string         `json:"run_uid"`
+	State      RunState       `json:"state"`
+	Paused     bool           `json:"paused,omitempty"`
+	Planner    string         `json:"planner,omitempty"` // host/pid of the planner that owns the run, "" if none does
+	At         time.Time      `json:"at"`                // when this was true
+	Started    time.Time      `json:"started"`
+	Tasks      map[State]int  `json:"tasks"`
+	Kinds      []KindStatus   `json:"kinds"`
+	Rows       int64          `json:"rows"`        // copied
+	Bytes      int64          `json:"bytes"`       // of COPY data
+	TableBytes int64          `json:"table_bytes"` // size of all tables on the source
+	Snapshot   SnapshotStatus `json:"snapshot"`
+	Stages     []StageStatus  `json:"stages,omitempty"`
+	Workers    []WorkerStatus `json:"workers,omitempty"`
+	Running    []RunningTask  `json:"running"`
+	Failures   []Failure      `json:"failures"`
+	Warnings   []string       `json:"warnings,omitempty"`
+}
+
+// KindStatus counts the tasks of one kind.
+type KindStatus struct {
+	Kind  Kind          `json:"kind"`
+	Tasks map[State]int `json:"tasks"`
+}
+
+// SnapshotStatus is the snapshot that rows are read in.
+type SnapshotStatus struct {
+	ID       int           `json:"id"`
+	Text     string        `json:"text"` // pg_current_snapshot()
+	Held     bool          `json:"held"` // false once it is released or lost
+	Age      time.Duration `json:"age_ns"`
+	XminAge  int64         `json:"xmin_age"` // transactions that the source cannot clean up after, -1 if unknown
+	Keepers  int           `json:"keepers"`  // processes that hold it
+	TakenAt  time.Time     `json:"taken_at"`
+	Released *time.Time    `json:"released,omitempty"`
+}
