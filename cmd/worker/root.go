@@ -21,6 +21,11 @@ set), PGCONVOY_SLOTS_COPY and the like say how many tasks of a stage it takes
 at once. In Kubernetes set enableServiceLinks: false, or its own PGCONVOY_*
 variables cause warnings.
 
+For batch jobs, --exit-when-idle ends it when there was nothing to do for a time:
+with status 0 when nothing is left that it could do, with status 3 when it gave
+up, because no run began, or tasks are queued and none was given out. Where
+nothing replaces workers that end, --linger keeps them until the run has ended.
+
 SIGTERM drains: what runs is finished (for PGCONVOY_GRACE at most), nothing new
 is taken, and the exit status is 0. A second signal stops at once.`
 
@@ -39,6 +44,8 @@ func newRoot(app *cli.App) *cobra.Command {
 			return runWorker(cmd.Context(), cfg, logger)
 		},
 	}
+	app.SettingFlag(root.Flags(), "exit-when-idle", "exit_when_idle", "end when there was nothing to do for this `time`; 0s is never")
+	app.ToggleFlag(root.Flags(), "linger", "linger", "with --exit-when-idle: stay until the run has ended")
 	app.LogFlags(root.PersistentFlags())
 	root.AddCommand(app.VersionCommand())
 	return root
@@ -51,5 +58,5 @@ func runWorker(ctx context.Context, cfg config.Config, logger *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	return errors.Join(fleet.Serve(ctx, conn, fleet.FromConfig(cfg, logger)), conn.Close())
+	return errors.Join(fleet.Serve(ctx, conn, fleet.FromConfig(cfg, cli.Version(), logger)), conn.Close())
 }

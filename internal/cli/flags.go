@@ -23,6 +23,21 @@ func (a *App) SettingFlag(flags *pflag.FlagSet, name, key, usage string) {
 	flags.Var(&settingFlag{app: a, flag: "--" + name, key: key}, name, usage)
 }
 
+// ToggleFlag adds a flag without a value that sets the setting at path key to
+// true, as [App.SettingFlag] does.
+func (a *App) ToggleFlag(flags *pflag.FlagSet, name, key, usage string) {
+	f := flags.VarPF(&settingFlag{app: a, flag: "--" + name, key: key}, name, "", usage)
+	f.NoOptDefVal = "true"
+}
+
+// SetRun names the run by the argument of a verb, if there is one; it does what
+// --run does.
+func (a *App) SetRun(args []string) {
+	if len(args) > 0 {
+		a.overrides = append(a.overrides, config.Override{Flag: "RUN", Key: "run", Value: args[0]})
+	}
+}
+
 // LogFlags adds --log-level and --log-format.
 func (a *App) LogFlags(flags *pflag.FlagSet) {
 	a.SettingFlag(flags, "log-level", "log.level", "least `level` that is logged: debug, info, warn, error")

@@ -45,6 +45,9 @@ type Config struct {
 	// ExitWhenIdle ends a worker that had nothing to do for so long; zero
 	// means never. The planner ignores it.
 	ExitWhenIdle time.Duration `yaml:"exit_when_idle" split_words:"true"`
+	// Linger makes a worker with ExitWhenIdle stay until the run has ended,
+	// however long others still have tasks in hand.
+	Linger bool `yaml:"linger"`
 	// Grace is how long a drain waits for running tasks before it cancels them.
 	Grace time.Duration `yaml:"grace"`
 }

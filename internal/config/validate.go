@@ -9,9 +9,12 @@ import (
 	"time"
 )
 
+// MaxCap is the largest cap of a stage.
+const MaxCap = 1000
+
 const (
 	// maxPerStage bounds caps and slots: each is a connection to both servers.
-	maxPerStage = 1000
+	maxPerStage = MaxCap
 	// minSplit is one page of a table: nothing smaller can be split off.
 	minSplit = 8 * KB
 	// maxParts bounds the tasks that one table can become.
@@ -58,12 +61,41 @@ func (c Config) ValidateWorker() error {
 	return p.err()
 }
 
-// common holds the rules for every process; howToSet says how the connection
-// string of a side is set there.
-func (c Config) common(p *problems, howToSet func(side string) string) {
+// ValidateTarget returns everything that keeps a command from working with the
+// ledger of a run: it needs the target alone.
+func (c Config) ValidateTarget() error {
+	var p problems
+	c.named(&p)
+	c.Target.check(&p, "target", func(side string) string {
+		return fmt.Sprintf("set %s.uri in the file, %s, or --%s", side, variable(side+".uri"), side)
+	})
+	c.queue(&p)
+	return p.err()
+}
+
+// ValidateObserver returns everything that keeps a command from looking at a
+// run: it needs the target, or the queue.
+func (c Config) ValidateObserver() error {
+	if c.Target.URI != "" || c.NATS.URL == "" {
+		return c.ValidateTarget()
+	}
+	var p problems
+	c.named(&p)
+	c.queue(&p)
+	return p.err()
+}
+
+// named holds the rule for the run's name.
+func (c Config) named(p *problems) {
 	if !runName.MatchString(c.Run) {
 		p.add("run", fmt.Sprintf("%q is not a run name", c.Run), "use 1 to 32 of a-z, 0-9 and -")
 	}
+}
+
+// common holds the rules for every process; howToSet says how the connection
+// string of a side is set there.
+func (c Config) common(p *problems, howToSet func(side string) string) {
+	c.named(p)
 	c.Source.check(p, "source", howToSet)
 	c.Target.check(p, "target", howToSet)
 	if c.Source.URI != "" && c.Source.URI == c.Target.URI {

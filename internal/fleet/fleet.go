@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
-	"strconv"
+	"sync"
 	"time"
 
 	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/keeper"
 	"github.com/pgconvoy/pgconvoy/internal/ledger"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/queue"
@@ -24,21 +26,30 @@ import (
 // Options are the settings of one worker process.
 type Options struct {
 	Run       string
+	Version   string // of this build
 	SourceURI string
 	TargetURI string
 	Slots     map[tasks.Stage]int
 	Grace     time.Duration
 	Idle      time.Duration // ends the process if no task came for so long; 0 means never
+	Linger    bool          // with Idle: not before the run has ended
+	WaitRun   time.Duration // with Idle: how long to wait for a run
 	Log       *slog.Logger
+
+	// Keeper is the one of this process, if it has one already.
+	Keeper *keeper.Keeper
 }
 
 // FromConfig turns the configuration of a process into its options.
-func FromConfig(c config.Config, log *slog.Logger) Options {
+func FromConfig(c config.Config, version string, log *slog.Logger) Options {
 	return Options{
-		Run: c.Run, SourceURI: string(c.Source.URI), TargetURI: string(c.Target.URI),
-		Slots: StageNumbers(c.Slots), Grace: c.Grace, Idle: c.ExitWhenIdle, Log: log,
+		Run: c.Run, Version: version, SourceURI: string(c.Source.URI), TargetURI: string(c.Target.URI),
+		Slots: StageNumbers(c.Slots), Grace: c.Grace, Idle: c.ExitWhenIdle, Linger: c.Linger, WaitRun: waitRun, Log: log,
 	}
 }
+
+// waitRun is how long a worker that ends when idle waits for a run to begin.
+const waitRun = 5 * time.Minute
 
 // StageNumbers turns configured numbers into a map by stage.
 func StageNumbers(s config.Stages) map[tasks.Stage]int {
@@ -59,62 +70,19 @@ func QueueOptions(c config.Config, role string, log *slog.Logger) queue.Options 
 	}
 }
 
-// Name returns the name of this process in ledgers and logs: host and pid.
-func Name() string {
+// processName is made once: a process has one name.
+var processName = sync.OnceValue(func() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	return host + "/" + strconv.Itoa(os.Getpid())
-}
+	// Containers may share the name of their host and all have the process id 1.
+	return fmt.Sprintf("%s-%d-%04x", tasks.Token(host), os.Getpid(), rand.N(1<<16))
+})
 
-// Serve works for one run after the other: it waits for the run's stream, does
-// its tasks until the stream is gone, and waits again. It returns nil when ctx
-// is cancelled and what ran is finished, or when it was idle for so long.
-func Serve(ctx context.Context, conn *queue.Conn, o Options) error {
-	stopped := func() bool { return ctx.Err() != nil }
-	for !stopped() {
-		err := serveOne(ctx, conn, o)
-		switch {
-		case stopped(): // whatever err is, it comes from that
-		case errors.Is(err, worker.ErrIdle):
-			o.Log.Info("idle", "run", o.Run)
-			return nil
-		case errors.Is(err, queue.ErrGone):
-			o.Log.Info("run ended", "run", o.Run)
-		case err != nil:
-			return err
-		}
-	}
-	return nil
-}
-
-// serveOne waits for the run and does its tasks until its queue is gone.
-func serveOne(ctx context.Context, conn *queue.Conn, o Options) error {
-	o.Log.Info("waiting for run", "run", o.Run)
-	q, err := open(ctx, conn, o)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return worker.ErrIdle
-	}
-	if err != nil {
-		return err
-	}
-	l, err := openLedger(ctx, q, o)
-	if err != nil {
-		return err
-	}
-	o.Log.Info("working", "run", o.Run, "uid", l.Run().UID)
-	return Work(ctx, q, l, o)
-}
-
-func open(ctx context.Context, conn *queue.Conn, o Options) (*queue.Queue, error) {
-	if o.Idle > 0 {
-		limited, cancel := context.WithTimeout(ctx, o.Idle)
-		defer cancel()
-		return conn.Open(limited, o.Run)
-	}
-	return conn.Open(ctx, o.Run)
-}
+// Name returns the name of this process in ledgers, queues and logs: host, pid
+// and four digits, one token of a subject.
+func Name() string { return processName() }
 
 // openLedger reads the run from the target and makes sure that this process
 // has the two databases that the run is about.
@@ -159,12 +127,37 @@ func openLedger(ctx context.Context, q *queue.Queue, o Options) (*ledger.Ledger,
 
 // Work does the tasks of one run until ctx is cancelled or the queue is gone.
 func Work(ctx context.Context, q *queue.Queue, l *ledger.Ledger, o Options) error {
+	ctx, drain := context.WithCancel(ctx)
+	defer drain()
+	k := o.Keeper
+	if k == nil {
+		k = NewKeeper(q, l, o)
+		defer k.Release(context.WithoutCancel(ctx))
+	}
 	w := worker.New(worker.Options{
-		Name: Name(), Slots: o.Slots, Grace: o.Grace, Log: o.Log,
+		Name: Name(), Version: o.Version, Slots: o.Slots, Grace: o.Grace, Log: o.Log,
 		Source: func(ctx context.Context) (*pg.Conn, error) { return connect(ctx, pg.Source, o.SourceURI) },
 		Target: func(ctx context.Context) (*pg.Conn, error) { return connect(ctx, pg.Target, o.TargetURI) },
-	}, runQueue{q}, runLedger{l})
+	}, runQueue{q}, runLedger{l}, k)
+	stop, err := q.ServeWorker(queue.WorkerService{
+		ID: Name(), Version: o.Version, Metadata: map[string]string{"run": o.Run, "run_uid": l.Run().UID}, Status: w.Status, Drain: drain,
+	})
+	if err != nil { // nobody can ask this worker how it is then; it works all the same
+		o.Log.Warn("worker is not a service of the queue", "err", err)
+	} else {
+		defer func() { _ = stop() }() // fails when the connection is gone, and the service with it
+	}
 	return w.Run(ctx, o.Idle)
+}
+
+// NewKeeper makes the keeper of this process for the run.
+func NewKeeper(q *queue.Queue, l *ledger.Ledger, o Options) *keeper.Keeper {
+	return keeper.New(keeper.Options{
+		ID: Name(), RunUID: l.Run().UID, Log: o.Log,
+		Connect: func(ctx context.Context) (*pg.Conn, error) {
+			return pg.Connect(ctx, pg.Options{Side: pg.Source, URI: o.SourceURI, Name: "pgconvoy keeper " + Name()})
+		},
+	}, q)
 }
 
 func connect(ctx context.Context, side pg.Side, uri string) (*pg.Conn, error) {

@@ -21,8 +21,11 @@ import (
 // Schema is the name of the ledger's schema in the target database.
 const Schema = "pgconvoy"
 
-// Marker is what the comment on the schema begins with if it is ours.
+// Marker is what the comment on the schema begins with if it is ours. The
+// number of the layout follows.
 const Marker = "pgconvoy ledger"
+
+const layout = Marker + ", layout 2"
 
 //go:embed sql/schema.sql
 var schemaSQL string
@@ -50,12 +53,17 @@ func (l *Ledger) Run() tasks.RunID { return l.run }
 func Open(ctx context.Context, c *pg.Conn, name string) (*Ledger, error) {
 	run := tasks.RunID{Name: name}
 	var there bool
-	err := c.QueryRow(ctx, "SELECT pg_catalog.to_regclass('pgconvoy.run') IS NOT NULL").Scan(&there)
-	if err != nil {
+	var comment string
+	err := c.QueryRow(ctx, `SELECT pg_catalog.to_regclass('pgconvoy.run') IS NOT NULL,
+		coalesce(pg_catalog.obj_description(pg_catalog.to_regnamespace('pgconvoy')::oid, 'pg_namespace'), '')`).Scan(&there, &comment)
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("look for ledger: %w", err)
-	}
-	if !there {
+	case !there:
 		return nil, ErrNoRun
+	case strings.HasPrefix(comment, Marker) && comment != layout:
+		return nil, tasks.WithHint(fmt.Errorf("the ledger in the target is of another version of pgconvoy (%s)", comment),
+			"go on with the version that began the run, or drop the schema pgconvoy and what was copied")
 	}
 	err = c.QueryRow(ctx, "SELECT uid, source, target FROM pgconvoy.run WHERE run = $1", name).Scan(&run.UID, &run.FP.Source, &run.FP.Target)
 	if errors.Is(err, pgx.ErrNoRows) {

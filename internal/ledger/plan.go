@@ -16,7 +16,9 @@ type New struct {
 	Run          tasks.RunID
 	Version      string
 	ConfigDigest string
+	Planner      string // host/pid
 	Snapshot     pg.Snapshot
+	Mark         pg.Mark // of the snapshot
 	Archive      io.Reader
 }
 
@@ -48,17 +50,17 @@ func writeNew(ctx context.Context, c *pg.Conn, tx pgx.Tx, n New, plan tasks.Plan
 	if _, err := c.Exec(ctx, "SET LOCAL synchronous_commit = on; "+schemaSQL); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO pgconvoy.run (run, uid, state, source, target, version, config_digest, target_start)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.pg_postmaster_start_time())`,
-		n.Run.Name, n.Run.UID, tasks.RunRunning, n.Run.FP.Source, n.Run.FP.Target, n.Version, n.ConfigDigest)
+	_, err := tx.Exec(ctx, `INSERT INTO pgconvoy.run (run, uid, state, source, target, version, config_digest, planner, target_start)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, pg_catalog.pg_postmaster_start_time())`,
+		n.Run.Name, n.Run.UID, tasks.RunRunning, n.Run.FP.Source, n.Run.FP.Target, n.Version, n.ConfigDigest, n.Planner)
 	if err != nil {
 		return err
 	}
 	if _, err := tx.Exec(ctx, "INSERT INTO pgconvoy.intact (run) VALUES ($1)", n.Run.Name); err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, "INSERT INTO pgconvoy.snapshot (run, id, name, pg_snapshot) VALUES ($1, 1, $2, $3)",
-		n.Run.Name, n.Snapshot.Name, n.Snapshot.Text)
+	_, err = tx.Exec(ctx, `INSERT INTO pgconvoy.snapshot (run, id, name, pg_snapshot, timeline, lsn, durable)
+		VALUES ($1, 1, $2, $3, $4, $5, $6)`, n.Run.Name, n.Snapshot.Name, n.Snapshot.Text, n.Mark.Timeline, n.Mark.LSN, n.Mark.Durable)
 	if err != nil {
 		return err
 	}
@@ -104,10 +106,10 @@ func writeTasks(ctx context.Context, tx pgx.Tx, run string, list []tasks.Task) e
 }
 
 func writeTables(ctx context.Context, tx pgx.Tx, run string, plan tasks.Plan) error {
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{Schema, "planned"}, []string{"run", "schema", "name", "bytes", "parts", "indexes", "bundle"},
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{Schema, "planned"}, []string{"run", "schema", "name", "bytes", "parts", "indexes", "bundle", "unlogged"},
 		pgx.CopyFromSlice(len(plan.Tables), func(i int) ([]any, error) {
 			t := plan.Tables[i]
-			return []any{run, t.Name.Schema, t.Name.Name, t.Bytes, t.Parts, t.Indexes, string(t.Bundle)}, nil
+			return []any{run, t.Name.Schema, t.Name.Name, t.Bytes, t.Parts, t.Indexes, string(t.Bundle), t.Unlogged}, nil
 		}))
 	if err != nil {
 		return fmt.Errorf("write tables: %w", err)

@@ -37,6 +37,18 @@ func Own(ctx context.Context, c *pg.Conn) (bool, error) {
 	return owned, nil
 }
 
+// Owned reports whether a planner has that right at the moment.
+func Owned(ctx context.Context, c *pg.Conn) (bool, error) {
+	var owned bool
+	err := c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted
+		AND classid = $1::int8::oid AND objid = 0 AND objsubid = 2
+		AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))`, int64(lockClass)).Scan(&owned)
+	if err != nil {
+		return false, fmt.Errorf("look for a planner: %w", err)
+	}
+	return owned, nil
+}
+
 // Counts counts the tasks by state.
 func (l *Ledger) Counts(ctx context.Context, c *pg.Conn) (Counts, error) {
 	rows, err := c.Query(ctx, "SELECT state, pg_catalog.count(*) FROM pgconvoy.task WHERE run = $1 GROUP BY state", l.run.Name)
@@ -125,21 +137,17 @@ func (l *Ledger) Stuck(ctx context.Context, c *pg.Conn) (bool, error) {
 	return stuck, nil
 }
 
-// LoseSnapshot records that the run's snapshot is gone or no longer needed.
-func (l *Ledger) LoseSnapshot(ctx context.Context, c *pg.Conn) error {
-	_, err := c.Conn.Exec(ctx, "UPDATE pgconvoy.snapshot SET lost_at = pg_catalog.now() WHERE run = $1 AND lost_at IS NULL", l.run.Name)
-	if err != nil {
-		return fmt.Errorf("record the end of the snapshot: %w", err)
-	}
-	return nil
-}
-
 // Complete declares the run complete, in one transaction with a synchronous
 // commit that itself counts again what is not done: the tasks committed
 // asynchronously, and a crash of the target may have taken some back. It
-// returns [ErrUnfinished] if anything is left or the target was restarted, or
-// has recovered from a crash, since the run began.
+// returns [ErrUnfinished] if anything is left, if the target was restarted, or
+// has recovered from a crash, since the run began or last went on, or if rows
+// are of different snapshots without anybody having said that they may be.
 func (l *Ledger) Complete(ctx context.Context, c *pg.Conn) error {
+	mixed, err := l.Mixed(ctx, c)
+	if err != nil {
+		return fmt.Errorf("declare run complete: %w", err)
+	}
 	tx, err := c.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return fmt.Errorf("declare run complete: %w", err)
@@ -150,7 +158,9 @@ func (l *Ledger) Complete(ctx context.Context, c *pg.Conn) error {
 	}
 	tag, err := tx.Exec(ctx, `UPDATE pgconvoy.run SET state = 'complete', finished_at = pg_catalog.clock_timestamp()
 		WHERE run = $1 AND uid = $2 AND state = 'running' AND target_start = pg_catalog.pg_postmaster_start_time()
-		AND EXISTS (SELECT FROM pgconvoy.intact WHERE run = $1) AND NOT EXISTS (SELECT FROM pgconvoy.task WHERE run = $1 AND state <> 'done')`, l.run.Name, l.run.UID)
+		AND (inconsistent IS NOT NULL OR NOT $3)
+		AND EXISTS (SELECT FROM pgconvoy.intact WHERE run = $1) AND NOT EXISTS (SELECT FROM pgconvoy.task WHERE run = $1 AND state <> 'done')`,
+		l.run.Name, l.run.UID, len(mixed) > 0)
 	if err != nil {
 		return fmt.Errorf("declare run complete: %w", err)
 	}
@@ -173,10 +183,14 @@ func (l *Ledger) End(ctx context.Context, c *pg.Conn, state tasks.RunState) erro
 	return nil
 }
 
-// State returns the state of the run.
+// State returns the state of the run, [ErrNoRun] if its ledger is gone.
 func (l *Ledger) State(ctx context.Context, c *pg.Conn) (tasks.RunState, error) {
 	var state tasks.RunState
-	if err := c.QueryRow(ctx, "SELECT state FROM pgconvoy.run WHERE run = $1", l.run.Name).Scan(&state); err != nil {
+	err := c.QueryRow(ctx, "SELECT state FROM pgconvoy.run WHERE run = $1 AND uid = $2", l.run.Name, l.run.UID).Scan(&state)
+	if errors.Is(err, pgx.ErrNoRows) || pg.IsCode(err, "42P01") || pg.IsCode(err, "3F000") {
+		return "", ErrNoRun
+	}
+	if err != nil {
 		return "", fmt.Errorf("read state of the run: %w", err)
 	}
 	return state, nil
@@ -207,6 +221,14 @@ func (l *Ledger) Restarted(ctx context.Context, c *pg.Conn) (bool, error) {
 		return false, fmt.Errorf("ask for the target's start time: %w", err)
 	}
 	return restarted, nil
+}
+
+// Intact records, durably, that everything which a restart of the target took
+// back has been noticed: the run goes on from here.
+func (l *Ledger) Intact(ctx context.Context, c *pg.Conn) error {
+	return l.durably(ctx, c, "record that the target is intact", `WITH marked AS (
+			INSERT INTO pgconvoy.intact (run) VALUES ($1) ON CONFLICT DO NOTHING)
+		UPDATE pgconvoy.run SET target_start = pg_catalog.pg_postmaster_start_time() WHERE run = $1`, l.run.Name)
 }
 
 // Drop removes the ledger from the target, whatever run it is of. It does

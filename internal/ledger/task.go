@@ -49,9 +49,9 @@ func (l *Ledger) Take(ctx context.Context, c *pg.Conn, id tasks.ID) (tasks.Task,
 		return t, "", tasks.ErrBusy
 	}
 	var state tasks.State
-	err := c.QueryRow(ctx, `SELECT t.kind, t.grp, t.wave, t.spec, t.weight, t.state FROM pgconvoy.task t
+	err := c.QueryRow(ctx, `SELECT t.kind, t.grp, t.wave, t.spec, t.weight, t.state, t.again FROM pgconvoy.task t
 		JOIN pgconvoy.run r ON r.run = t.run WHERE t.run = $1 AND r.uid = $2 AND t.id = $3`, l.run.Name, l.run.UID, string(id)).
-		Scan(&t.Kind, &t.Group, &t.Wave, &t.Spec, &t.Weight, &state)
+		Scan(&t.Kind, &t.Group, &t.Wave, &t.Spec, &t.Weight, &state, &t.Again)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), pg.IsCode(err, "42P01"):
 		return t, "", ErrNoTask
@@ -68,7 +68,7 @@ func (l *Ledger) Done(ctx context.Context, c *pg.Conn, t tasks.Task, r tasks.Res
 	batch := &pgx.Batch{}
 	var marked int64
 	batch.Queue(`UPDATE pgconvoy.task SET state = 'done', rows = $3, bytes = $4, snapshot_id = nullif($5, 0), worker = $6,
-		started_at = pg_catalog.now(), done_at = pg_catalog.clock_timestamp(), last_error = nullif($7, '')
+		started_at = pg_catalog.now(), done_at = pg_catalog.clock_timestamp(), last_error = nullif($7, ''), again = false
 		WHERE run = $1 AND id = $2 AND state <> 'done'`, l.run.Name, string(t.ID), r.Rows, r.Bytes, r.Snapshot, worker,
 		text(strings.Join(r.Notes, "; "))).
 		Exec(func(tag pgconn.CommandTag) error { marked = tag.RowsAffected(); return nil })
@@ -168,41 +168,60 @@ func scanReference(row pgx.CollectableRow) (tasks.Task, error) {
 }
 
 // Attempt counts a try of the task that did not succeed, and why, and returns
-// how many there were. c must not be in a transaction.
+// how many there were. c must not be in a transaction. It returns
+// [tasks.ErrBusy] if another worker has the task by now: what became of this
+// try is of no interest then.
 func (l *Ledger) Attempt(ctx context.Context, c *pg.Conn, id tasks.ID, reason string) (int, error) {
 	var attempts int
-	err := c.QueryRow(ctx, `UPDATE pgconvoy.task SET attempts = attempts + 1, last_error = $3
-		WHERE run = $1 AND id = $2 AND state <> 'done' RETURNING attempts`, l.run.Name, string(id), text(reason)).Scan(&attempts)
+	err := l.alone(ctx, c, id, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, `UPDATE pgconvoy.task SET attempts = attempts + 1, last_error = $3
+			WHERE run = $1 AND id = $2 AND state <> 'done' RETURNING attempts`, l.run.Name, string(id), text(reason)).Scan(&attempts)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return tasks.ErrBusy // it was, and has done the task
+		}
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("count attempt of %s: %w", id, err)
 	}
 	return attempts, nil
 }
 
-// Fail marks the task as failed: it is not tried again in this run, and what
-// needs it never becomes ready. c must not be in a transaction.
+// Fail marks the task as failed: it is not tried again unless somebody asks for
+// that, and what needs it never becomes ready. c must not be in a transaction.
+// It returns [tasks.ErrBusy] if another worker has the task by now.
 func (l *Ledger) Fail(ctx context.Context, c *pg.Conn, id tasks.ID, reason, worker string) error {
-	_, err := c.Conn.Exec(ctx, `UPDATE pgconvoy.task SET state = 'failed', last_error = $3, worker = $4, done_at = pg_catalog.clock_timestamp()
-		WHERE run = $1 AND id = $2 AND state <> 'done'`, l.run.Name, string(id), text(reason), worker)
+	err := l.alone(ctx, c, id, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE pgconvoy.task SET state = 'failed', last_error = $3, worker = $4, done_at = pg_catalog.clock_timestamp()
+			WHERE run = $1 AND id = $2 AND state <> 'done'`, l.run.Name, string(id), text(reason), worker)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("mark %s as failed: %w", id, err)
 	}
 	return nil
 }
 
-// Snapshot returns the number and the name of the snapshot that rows are read
-// in. It works inside a task's transaction.
-func (l *Ledger) Snapshot(ctx context.Context, c *pg.Conn) (int, string, error) {
-	var id int
-	var name string
-	err := c.QueryRow(ctx, "SELECT id, name FROM pgconvoy.snapshot WHERE run = $1 AND lost_at IS NULL ORDER BY id DESC LIMIT 1", l.run.Name).Scan(&id, &name)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, "", errors.New("the snapshot of the run is gone")
-	}
-	if err != nil {
-		return 0, "", fmt.Errorf("read snapshot of the run: %w", err)
-	}
-	return id, name, nil
+// aloneWait is how long the session of a failed try may take to vanish, which
+// holds the lock of its task until then.
+const aloneWait = "5s"
+
+// alone runs do in a transaction that holds the task's lock, so that a worker
+// which was frozen, and whose task another one has by now, records nothing.
+func (l *Ledger) alone(ctx context.Context, c *pg.Conn, id tasks.ID, do func(pgx.Tx) error) error {
+	return pgx.BeginTxFunc(ctx, c, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_catalog.set_config('lock_timeout', $1, true)", aloneWait); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "SELECT pg_catalog.pg_advisory_xact_lock($1, $2)", lockClass, l.lockKey(id))
+		if pg.IsCode(err, "55P03") {
+			return tasks.ErrBusy
+		}
+		if err != nil {
+			return err
+		}
+		return do(tx)
+	})
 }
 
 // Copied returns how many rows of each of the tables were copied.

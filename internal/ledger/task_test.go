@@ -409,10 +409,9 @@ func TestSnapshotAndCopied(t *testing.T) {
 	db := pgtest.Target(t).Database(t)
 	c := connect(t, db)
 	l := create(t, c, fanIn(t, 2)...)
-	id, name, err := l.Snapshot(t.Context(), c)
+	snapshot, err := l.Snapshot(t.Context(), c)
 	require.NoError(t, err)
-	require.Equal(t, 1, id)
-	require.Equal(t, "00000003-1", name)
+	require.Equal(t, tasks.SnapshotRef{ID: 1, Name: "00000003-1", Text: "700:701:"}, snapshot)
 	x, y := tasks.Name{Schema: "s", Name: "x"}, tasks.Name{Schema: "s", Name: "y"}
 	for i, rows := range []int64{3, 4} {
 		taken := take(t, l, c, tasks.ID(fmt.Sprintf("copy.public.t%03d.all", i)))
@@ -422,6 +421,6 @@ func TestSnapshotAndCopied(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[tasks.Name]int64{x: 7}, counts)
 	require.NoError(t, l.LoseSnapshot(t.Context(), c))
-	_, _, err = l.Snapshot(t.Context(), c)
-	require.ErrorContains(t, err, "the snapshot of the run is gone")
+	_, err = l.Snapshot(t.Context(), c)
+	require.ErrorIs(t, err, tasks.ErrSnapshotLost)
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -38,7 +39,26 @@ type Conn struct {
 	*pgx.Conn
 	Version int // server_version_num, for example 150020
 	side    Side
+	backend Backend
+	moved   atomic.Int64
 }
+
+// Moved returns how many bytes of COPY data, and of large objects, went through
+// the connection so far. It may be called while the connection is in use.
+func (c *Conn) Moved() int64 { return c.moved.Load() }
+
+// Move adds bytes to what [Conn.Moved] returns.
+func (c *Conn) Move(bytes int) { c.moved.Add(int64(bytes)) }
+
+// Backend is a server process that serves one session. A process id alone may
+// be of another one by now.
+type Backend struct {
+	PID   int
+	Start string // pg_stat_activity.backend_start, in the session's time zone, which is UTC
+}
+
+// Backend returns the server process that serves the connection.
+func (c *Conn) Backend() Backend { return c.backend }
 
 // Major returns the major version of the server.
 func (c *Conn) Major() int { return c.Version / 10000 }
@@ -140,6 +160,11 @@ func (c *Conn) prepareSession(ctx context.Context, o Options) error {
 		sql += "; " + indexMemorySQL
 	}
 	if _, err := c.Exec(ctx, sql); err != nil {
+		return err
+	}
+	err = c.QueryRow(ctx, "SELECT pid, backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()",
+		pgx.QueryExecModeSimpleProtocol).Scan(&c.backend.PID, &c.backend.Start)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // a pooler may have switched the session; the preflight says so
 		return err
 	}
 	if c.Major() >= 14 {

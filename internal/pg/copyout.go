@@ -23,7 +23,7 @@ func CopyOut(ctx context.Context, c *Conn, sql string, to RowSink) (int64, error
 		return 0, err
 	}
 	in := &messageReader{conn: c.PgConn().Conn(), buf: make([]byte, relayBuffer)}
-	r := &relay{source: in, target: in.conn}
+	r := &relay{source: in, target: in.conn, moved: c.Move}
 	stop := context.AfterFunc(ctx, r.abort)
 	rows, err := r.copyOut(sql, to)
 	if !stop() || ctx.Err() != nil {
@@ -46,6 +46,7 @@ func (r *relay) copyOut(sql string, to RowSink) (int64, error) {
 			if inRow {
 				n := min(left, in.w-in.r)
 				to.Write(in.buf[in.r : in.r+n])
+				r.moved(n)
 				in.r += n
 				left -= n
 				if left > 0 {

@@ -68,6 +68,7 @@ func Relay(ctx context.Context, source, target *Conn, sourceSQL, targetSQL strin
 	r := &relay{
 		source: &messageReader{conn: source.PgConn().Conn(), buf: make([]byte, relayBuffer)},
 		target: target.PgConn().Conn(),
+		moved:  target.Move,
 	}
 	stop := context.AfterFunc(ctx, r.abort)
 	copied, err := r.run(sourceSQL, targetSQL)
@@ -81,6 +82,7 @@ func Relay(ctx context.Context, source, target *Conn, sourceSQL, targetSQL strin
 type relay struct {
 	source   *messageReader
 	target   net.Conn
+	moved    func(bytes int) // told of what the target has taken
 	copies   []Copied
 	current  Copied          // of the COPY in progress
 	err      *pgconn.PgError // what the source said
@@ -217,9 +219,11 @@ func (r *relay) pump() error {
 		}
 		flush()
 		if len(regions) > 0 {
-			if _, r.writeErr = regions.WriteTo(r.target); r.writeErr != nil {
+			var n int64
+			if n, r.writeErr = regions.WriteTo(r.target); r.writeErr != nil {
 				return r.writeErr
 			}
+			r.moved(int(n))
 		}
 		if ready {
 			return r.endOfSource()

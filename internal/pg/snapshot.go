@@ -39,6 +39,22 @@ func ExportLocked(ctx context.Context, c *Conn, tables []string, timeout string)
 	return s, nil
 }
 
+// ReexportSnapshot makes c's session one that holds the exported snapshot, too:
+// it begins a transaction that sees it and exports it again. The new name works
+// on when every other session that held the snapshot has ended. The transaction
+// stays open; after an error the connection should be discarded.
+func ReexportSnapshot(ctx context.Context, c *Conn, name string) (Snapshot, error) {
+	if _, err := c.Exec(ctx, ImportSnapshotSQL(name)); err != nil {
+		return Snapshot{}, fmt.Errorf("import snapshot: %w", err)
+	}
+	var s Snapshot
+	err := c.QueryRow(ctx, "SELECT pg_catalog.pg_export_snapshot(), pg_catalog.pg_current_snapshot()::text").Scan(&s.Name, &s.Text)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("export snapshot: %w", err)
+	}
+	return s, nil
+}
+
 // ImportSnapshotSQL returns the statements that begin a transaction which sees
 // the exported snapshot.
 func ImportSnapshotSQL(name string) string {

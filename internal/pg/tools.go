@@ -152,6 +152,25 @@ func (t Tools) DropSQL(ctx context.Context, file string) ([]string, error) {
 	return drops, nil
 }
 
+// SameSchema reports whether two archives of the same database, written by the
+// same pg_dump, hold the same statements.
+func (t Tools) SameSchema(ctx context.Context, file, other string) (bool, error) {
+	var scripts [2][]string
+	for i, f := range []string{file, other} {
+		script, err := t.restore(ctx, "--file=-", f)
+		if err != nil {
+			return false, err
+		}
+		for line := range strings.Lines(string(script)) {
+			// Comments tell versions and dates, and a restriction has a random key.
+			if !strings.HasPrefix(line, "--") && !strings.HasPrefix(line, `\`) {
+				scripts[i] = append(scripts[i], line)
+			}
+		}
+	}
+	return slices.Equal(scripts[0], scripts[1]), nil
+}
+
 func (t Tools) restore(ctx context.Context, args ...string) ([]byte, error) {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, t.Restore, args...)

@@ -200,6 +200,7 @@ func freezable(r pg.Relation) bool { return r.AccessMethod == "heap" }
 func (b *builder) planned(r pg.Relation, parts int, bundle tasks.ID) {
 	b.plan.Tables = append(b.plan.Tables, tasks.PlannedTable{
 		Name: nameOf(r), Bytes: r.Bytes, Rows: r.Rows, Parts: parts, Indexes: len(b.indexes[r.OID]), Bundle: bundle,
+		Unlogged: r.Unlogged,
 	})
 }
 

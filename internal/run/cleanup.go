@@ -23,18 +23,15 @@ const dropChunk = 200
 // Of a complete run only the ledger is dropped. It is idempotent: what is not
 // there is passed over.
 func Cleanup(ctx context.Context, o Options) (err error) {
-	target, err := pg.Connect(ctx, pg.Options{Side: pg.Target, URI: string(o.Config.Target.URI), Name: "pgconvoy planner"})
+	target, err := connectTarget(ctx, o)
 	if err != nil {
-		return check.Findings{check.ConnectFinding(pg.Target, err)}.Err()
+		return err
 	}
 	defer target.Discard()
 	if err := own(ctx, target); err != nil {
 		return err
 	}
-	l, err := ledger.Open(ctx, target, o.Config.Run)
-	if errors.Is(err, ledger.ErrNoRun) {
-		return tasks.WithHint(fmt.Errorf("run %s: %w", o.Config.Run, err), "nothing is to be cleaned up; --run names another run")
-	}
+	l, err := openLedger(ctx, target, o.Config.Run)
 	if err != nil {
 		return err
 	}
@@ -59,6 +56,15 @@ func Cleanup(ctx context.Context, o Options) (err error) {
 	return nil
 }
 
+// connectTarget connects to the target alone.
+func connectTarget(ctx context.Context, o Options) (*pg.Conn, error) {
+	target, err := connectSide(ctx, o, pg.Target)
+	if err != nil {
+		return nil, check.Findings{check.ConnectFinding(pg.Target, err)}.Err()
+	}
+	return target, nil
+}
+
 // deleteStream deletes the stream of the run, so that no worker goes on with it.
 func deleteStream(ctx context.Context, o Options) error {
 	conn, err := queue.Connect(ctx, fleet.QueueOptions(o.Config, "planner", o.Log))
@@ -67,6 +73,9 @@ func deleteStream(ctx context.Context, o Options) error {
 	}
 	return errors.Join(conn.Drop(ctx, o.Config.Run), conn.Close())
 }
+
+// dropLargeObjectsSQL drops the large objects of a range.
+const dropLargeObjectsSQL = "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid BETWEEN $1 AND $2"
 
 // dropCopied drops every object of the run's archive, and its large objects.
 func dropCopied(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Conn) error {
@@ -99,7 +108,7 @@ func dropCopied(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Con
 		return err
 	}
 	for _, r := range ranges {
-		_, err := target.Conn.Exec(ctx, "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid BETWEEN $1 AND $2", r.From, r.To)
+		_, err := target.Conn.Exec(ctx, dropLargeObjectsSQL, r.From, r.To)
 		if err != nil {
 			return fmt.Errorf("drop large objects: %w", err)
 		}

@@ -48,8 +48,8 @@ func Prepare(ctx context.Context, o Options) (_ *Prepared, err error) {
 			p.Close()
 		}
 	}()
-	if p.dir, err = os.MkdirTemp("", "pgconvoy-"); err != nil {
-		return nil, fmt.Errorf("make a folder for temporary files: %w", err)
+	if err := p.tempDir(); err != nil {
+		return nil, err
 	}
 	for try := 1; ; try++ {
 		err = p.plan(ctx)
@@ -112,6 +112,17 @@ func (p *Prepared) fingerprints(ctx context.Context) (err error) {
 	return err
 }
 
+// tempDir makes the folder of temporary files, once.
+func (p *Prepared) tempDir() (err error) {
+	if p.dir != "" {
+		return nil
+	}
+	if p.dir, err = os.MkdirTemp("", "pgconvoy-"); err != nil {
+		return fmt.Errorf("make a folder for temporary files: %w", err)
+	}
+	return nil
+}
+
 // Close ends the snapshot and both connections and removes temporary files.
 func (p *Prepared) Close() {
 	for _, c := range []*pg.Conn{p.source, p.target} {
@@ -133,7 +144,7 @@ func (p *Prepared) liveTarget(ctx context.Context) (*pg.Conn, error) {
 		return p.target, nil
 	}
 	p.target.Discard()
-	c, err := pg.Connect(ctx, pg.Options{Side: pg.Target, URI: string(p.Config.Target.URI), Name: "pgconvoy planner"})
+	c, err := connectSide(ctx, p.Options, pg.Target)
 	if err != nil {
 		return nil, err
 	}

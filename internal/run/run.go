@@ -1,7 +1,9 @@
 // Package run orchestrates one run on the planner's side: prepare.go looks at
 // both databases and makes the plan, run.go writes it to the ledger, publishes
-// it and ends the run, supervise.go watches over it meanwhile, and each of the
-// other verbs that need a database has a file of its own.
+// it and ends the run, supervise.go watches over it meanwhile, snapshot.go over
+// the snapshot, and watch.go says what stalls. resume.go goes on with a run
+// that a planner left, and recopy.go makes its tables ready to be copied again.
+// Each of the other verbs that need a database has a file of its own.
 package run
 
 import (
@@ -12,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,6 +23,7 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/embedded"
 	"github.com/pgconvoy/pgconvoy/internal/fleet"
+	"github.com/pgconvoy/pgconvoy/internal/keeper"
 	"github.com/pgconvoy/pgconvoy/internal/ledger"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/queue"
@@ -56,7 +60,7 @@ func Run(ctx context.Context, o Options) (report tasks.Report, err error) {
 	if err != nil {
 		return report, err
 	}
-	r := &running{Options: o, prepared: p, ledger: l, conn: conn}
+	r := &running{Options: o, prepared: p, ledger: l, conn: conn, began: true}
 	runErr := r.work(ctx)
 	// The report is read, and the run is ended, also when ctx is cancelled.
 	return r.end(context.WithoutCancel(ctx), runErr)
@@ -113,9 +117,13 @@ func (p *Prepared) writeLedger(ctx context.Context) (*ledger.Ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the run's identifier: %w", err)
 	}
+	mark, err := p.mark(ctx)
+	if err != nil {
+		return nil, err
+	}
 	l, err := ledger.Create(ctx, p.target, ledger.New{
 		Run:     tasks.RunID{Name: p.Config.Run, UID: uid.String(), FP: p.fingerprint},
-		Version: p.Version, ConfigDigest: configDigest(p.Config), Snapshot: p.snapshot, Archive: archive,
+		Version: p.Version, ConfigDigest: configDigest(p.Config), Planner: fleet.Name(), Snapshot: p.snapshot, Mark: mark, Archive: archive,
 	}, p.Plan)
 	if err != nil {
 		return nil, err
@@ -150,18 +158,30 @@ type running struct {
 	prepared *Prepared
 	ledger   *ledger.Ledger
 	conn     *queue.Conn
-	queue    *queue.Queue
-	released bool // the snapshot
+	how      Resumption
+	began    bool // by this process, so that nothing is lost if it never gets to work
+	lost     int  // rounds in which nobody was found that holds the snapshot
+	keeper   *keeper.Keeper
+	released bool // the snapshot: every row is read
+	applied  ledger.Control
+	failed   int // tasks, at the last look
+	watcher
+
+	mu      sync.Mutex
+	queue   *queue.Queue
+	renewed chan struct{} // closed when the queue is made anew
 }
 
 // work publishes what is ready and watches over the run until nothing is left
 // that can be done. It returns nil if everything is done.
 func (r *running) work(ctx context.Context) error {
-	q, err := r.conn.Create(ctx, r.ledger.Run(), fleet.StageNumbers(r.Config.Caps))
-	if err != nil {
+	if err := r.openStream(ctx); err != nil {
 		return err
 	}
-	r.queue = q
+	r.startKeeper()
+	if err := r.begin(ctx); err != nil {
+		return err
+	}
 	if err := r.reconcile(ctx); err != nil {
 		return err
 	}
@@ -169,9 +189,7 @@ func (r *running) work(ctx context.Context) error {
 	working, stop := context.WithCancelCause(running)
 	if r.Config.RunsWorkers() {
 		group.Go(func() error {
-			o := fleet.FromConfig(r.Config, r.Log)
-			o.Idle = 0 // the planner decides when nothing is left to do
-			err := fleet.Work(working, q, r.ledger, o)
+			err := r.runWorkers(working)
 			if err != nil && working.Err() == nil {
 				return fmt.Errorf("workers of the planner: %w", err)
 			}
@@ -185,11 +203,72 @@ func (r *running) work(ctx context.Context) error {
 		stop(err)
 		return err
 	})
-	err = group.Wait()
+	err := group.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx) // rather than what it made of the statements that it interrupted
 	}
 	return err
+}
+
+// openStream makes the queue of the run, or finds it, as people want it to be.
+func (r *running) openStream(ctx context.Context) error {
+	q, err := r.conn.Create(ctx, r.ledger.Run(), fleet.StageNumbers(r.Config.Caps))
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.queue = q
+	if r.renewed != nil {
+		close(r.renewed)
+	}
+	r.renewed = make(chan struct{})
+	r.mu.Unlock()
+	if r.keeper != nil {
+		r.keeper.Join(q)
+	}
+	control, err := r.ledger.Control(ctx, r.prepared.target)
+	if err != nil {
+		return err
+	}
+	return applyControl(ctx, q, ledger.Control{Paused: !control.Paused}, control)
+}
+
+// current returns the queue, and a channel that is closed when another one
+// takes its place.
+func (r *running) current() (*queue.Queue, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.queue, r.renewed
+}
+
+// startKeeper makes the session that took the snapshot this process's keeper.
+func (r *running) startKeeper() {
+	q, _ := r.current()
+	if r.keeper == nil {
+		r.keeper = fleet.NewKeeper(q, r.ledger, fleet.FromConfig(r.Config, r.Version, r.Log))
+	}
+	if s := r.prepared.snapshot; s.Name != "" {
+		r.keeper.Give(r.prepared.source, tasks.SnapshotRef{ID: 1, Name: s.Name, Text: s.Text})
+	}
+}
+
+// runWorkers runs the workers of this process, also when the queue is made anew.
+func (r *running) runWorkers(ctx context.Context) error {
+	o := fleet.FromConfig(r.Config, r.Version, r.Log)
+	o.Idle = 0 // the planner decides when nothing is left to do
+	o.Keeper = r.keeper
+	for {
+		q, renewed := r.current()
+		err := fleet.Work(ctx, q, r.ledger, o)
+		if !errors.Is(err, queue.ErrGone) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-renewed:
+		}
+	}
 }
 
 // endTimeout bounds what is done to end a run.
@@ -200,22 +279,24 @@ const endTimeout = time.Minute
 func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout+r.Config.Grace)
 	defer cancel()
+	if r.keeper != nil {
+		defer r.keeper.Release(ctx)
+	}
 	target, err := r.prepared.liveTarget(ctx)
 	if err != nil {
 		return tasks.Report{Run: r.Config.Run, State: tasks.RunFailed}, errors.Join(runErr, err)
 	}
-	if r.queue == nil { // nothing was published, so there is nothing to go on with, or to clean up
+	q, _ := r.current()
+	if q == nil && r.began { // nothing was published, so there is nothing to go on with, or to clean up
 		return tasks.Report{}, errors.Join(runErr, ledger.Drop(ctx, target))
-	}
-	if err := r.queue.Delete(ctx); err != nil {
-		r.Log.Warn("stream of the run could not be deleted", "err", err)
-	}
-	if runErr != nil {
-		r.drain(ctx, target)
 	}
 	if runErr == nil {
 		runErr = r.complete(ctx, target)
-	} else {
+	}
+	if q != nil {
+		r.leaveQueue(ctx, target, q, runErr)
+	}
+	if runErr != nil {
 		r.recordEnd(ctx, target, runErr)
 	}
 	report, err := r.ledger.Report(ctx, target)
@@ -229,54 +310,69 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 	}
 	var stuck *stuckError
 	if errors.As(runErr, &stuck) || errors.Is(runErr, ledger.ErrUnfinished) {
-		restarted, err := r.ledger.Restarted(ctx, target)
-		if err != nil {
-			return report, errors.Join(runErr, err)
-		}
-		runErr = &IncompleteError{Report: report, Restarted: restarted}
+		runErr = &IncompleteError{Report: report}
 	}
 	return report, runErr
 }
 
+// leaveQueue deletes the queue of a complete run. Otherwise it stays, so that
+// workers elsewhere stay with the run and keep its snapshot; nothing new is
+// given out, and what they have in hand is waited for.
+func (r *running) leaveQueue(ctx context.Context, target *pg.Conn, q *queue.Queue, runErr error) {
+	if runErr == nil {
+		if err := errors.Join(q.Delete(ctx), q.Forget(ctx)); err != nil {
+			r.Log.Warn("stream of the run could not be deleted", "err", err)
+		}
+		return
+	}
+	if err := q.Pause(ctx); err != nil {
+		r.Log.Warn("queue could not be paused", "err", err)
+	}
+	r.drain(ctx, target)
+}
+
 // drain waits, for the grace at most, until the workers have finished what they
-// have in hand; they get nothing new, as the stream is gone. The planner's own
-// have finished already.
+// have in hand. The planner's own have finished already.
 func (r *running) drain(ctx context.Context, target *pg.Conn) {
 	ctx, cancel := context.WithTimeout(ctx, r.Config.Grace)
 	defer cancel()
+	if err := awaitHands(ctx, r.ledger, target); err != nil {
+		r.Log.Warn("workers still have tasks in hand", "err", err)
+	}
+}
+
+// awaitHands waits until no worker has a task in hand.
+func awaitHands(ctx context.Context, l *ledger.Ledger, target *pg.Conn) error {
 	tick := time.NewTicker(lookEvery / 10)
 	defer tick.Stop()
 	for {
-		n, err := r.ledger.Running(ctx, target)
+		n, err := l.Running(ctx, target)
 		if err != nil || n == 0 {
-			return // what is still to be recorded does not depend on it
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			r.Log.Warn("workers still have tasks in hand", "tasks", n)
-			return
+			return fmt.Errorf("%d tasks are still in hand: %w", n, ctx.Err())
 		case <-tick.C:
 		}
 	}
 }
 
+// complete declares the run complete if it is. What the target lost in a
+// restart is noticed here at the latest.
 func (r *running) complete(ctx context.Context, target *pg.Conn) error {
-	err := r.ledger.Complete(ctx, target)
-	if errors.Is(err, ledger.ErrUnfinished) {
-		r.recordEnd(ctx, target, err)
+	if err := r.sound(ctx, target); err != nil {
+		return err
 	}
-	return err
+	return r.ledger.Complete(ctx, target)
 }
 
 func (r *running) recordEnd(ctx context.Context, target *pg.Conn, cause error) {
 	state := tasks.RunFailed
-	if pg.IsInterrupt(cause) {
+	if pg.IsInterrupt(cause) || errors.Is(cause, errCancelled) {
 		state = tasks.RunCancelled
 	}
 	if err := r.ledger.End(ctx, target, state); err != nil {
 		r.Log.Warn("end of the run could not be recorded", "err", err)
-	}
-	if err := r.ledger.LoseSnapshot(ctx, target); err != nil {
-		r.Log.Warn("end of the snapshot could not be recorded", "err", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pgconvoy/pgconvoy/internal/ledger"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/queue"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
@@ -14,6 +15,7 @@ import (
 // How often the planner looks at the ledger.
 const (
 	reconcileEvery = 30 * time.Second
+	roundEvery     = 5 * time.Second
 	lookEvery      = time.Second           // without an event
 	lookPause      = 20 * time.Millisecond // at least, however many events there are
 	lookShare      = 10                    // the pause is so many times as long as the last look took
@@ -22,21 +24,42 @@ const (
 // supervise watches the ledger until everything is done, which is nil, or
 // nothing can be done any more, which is an error. The ledger is asked when a
 // worker announces the end of a task, and now and then without; the queue is
-// filled again from the ledger every half minute.
+// filled again from the ledger every half minute, and made anew when it is gone.
 func (r *running) supervise(ctx context.Context) error {
-	events, stop, err := r.queue.Events(ctx)
-	if err != nil {
-		return err
+	for {
+		q, _ := r.current()
+		events, stop, err := q.Events(ctx)
+		if isPassing(err) && ctx.Err() == nil {
+			events, stop, err = nil, func() {}, nil // the clock does as well
+		}
+		if err != nil {
+			return err
+		}
+		err = r.watchOver(ctx, events)
+		stop()
+		if !errors.Is(err, errRenewed) {
+			return err
+		}
 	}
-	defer stop()
+}
+
+// errRenewed says that the queue was made anew.
+var errRenewed = errors.New("queue was made anew")
+
+func (r *running) watchOver(ctx context.Context, events <-chan tasks.Event) error {
 	reconcile := time.NewTicker(reconcileEvery)
 	defer reconcile.Stop()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	var lastRound time.Time
 	for {
 		began := time.Now()
 		done, err := r.look(ctx)
 		pause := max(lookPause, lookShare*time.Since(began))
+		if err == nil && !done && time.Since(lastRound) >= roundEvery {
+			lastRound = time.Now()
+			err = r.round(ctx)
+		}
 		if pg.Classify(err) == pg.Transient && ctx.Err() == nil {
 			err = r.reconnect(ctx, err)
 		}
@@ -51,10 +74,24 @@ func (r *running) supervise(ctx context.Context) error {
 				return err
 			}
 		case <-look.C:
-		case <-events:
+		case _, ok := <-events:
+			if !ok {
+				events = nil
+			}
 			settle(ctx, events, pause)
 		}
 	}
+}
+
+// round is what is looked after every few seconds, beside how far the tasks are.
+func (r *running) round(ctx context.Context) error {
+	if err := r.notice(ctx); err != nil {
+		return err
+	}
+	if err := r.keepSnapshot(ctx); err != nil {
+		return err
+	}
+	return r.watch(ctx)
 }
 
 // reconnectFor is how long the planner tries to reach the target again; the
@@ -71,7 +108,7 @@ func (r *running) reconnect(ctx context.Context, cause error) error {
 			err = own(ctx, target) // the server may not yet have noticed that the old session is gone
 		}
 		if err == nil {
-			return nil
+			return r.notice(ctx)
 		}
 		if ctx.Err() != nil || time.Now().After(deadline) {
 			return cause
@@ -82,6 +119,32 @@ func (r *running) reconnect(ctx context.Context, cause error) error {
 		case <-time.After(lookEvery):
 		}
 	}
+}
+
+// notice finds out whether the target was restarted, or has recovered from a
+// crash. Tasks whose commits were lost are open again by that alone; tables that
+// are empty now because they are unlogged are made so.
+func (r *running) notice(ctx context.Context) error {
+	target := r.prepared.target
+	restarted, err := r.ledger.Restarted(ctx, target)
+	if err != nil || !restarted {
+		return err
+	}
+	unlogged, err := r.ledger.Unlogged(ctx, target)
+	if err != nil {
+		return err
+	}
+	r.Log.Warn("target was restarted: what it has lost is done again", "tables", len(unlogged))
+	if len(unlogged) > 0 {
+		if err := r.recopy(ctx, unlogged); err != nil {
+			return err
+		}
+		r.released = false // they have to be read once more
+	}
+	if err := r.ledger.Intact(ctx, target); err != nil {
+		return err
+	}
+	return r.reconcile(ctx)
 }
 
 // settle swallows the events of a short while, so that a thousand tasks that
@@ -103,19 +166,26 @@ func settle(ctx context.Context, events <-chan tasks.Event, pause time.Duration)
 	}
 }
 
-// look asks the ledger how far the run is.
+// look asks the ledger how far the run is, and what people want of it.
 func (r *running) look(ctx context.Context) (done bool, err error) {
 	target := r.prepared.target
 	counts, err := r.ledger.Counts(ctx, target)
 	if err != nil {
 		return false, err
 	}
+	if err := r.obey(ctx); err != nil {
+		return false, err
+	}
 	if err := r.releaseSnapshot(ctx); err != nil {
 		return false, err
 	}
+	retried := counts[tasks.Failed] < r.failed // somebody wants them to be tried again, and not in half a minute
+	r.failed = counts[tasks.Failed]
 	switch {
 	case counts[tasks.Done] == counts.Total():
 		return true, nil
+	case retried:
+		return false, r.reconcile(ctx)
 	case counts[tasks.Ready] > 0:
 		return false, nil
 	}
@@ -135,7 +205,8 @@ func (r *running) look(ctx context.Context) (done bool, err error) {
 }
 
 // reconcile publishes every task that the ledger has as ready. The queue
-// refuses those that it has, queued or in flight.
+// refuses those that it has, queued or in flight. A queue that is gone is made
+// anew: it holds nothing that is not in the ledger.
 func (r *running) reconcile(ctx context.Context) error {
 	ready, err := r.ledger.Ready(ctx, r.prepared.target)
 	if err != nil {
@@ -145,38 +216,66 @@ func (r *running) reconcile(ctx context.Context) error {
 	for i, t := range ready {
 		envelopes[i] = r.ledger.Run().Envelope(t.Kind, t.ID)
 	}
-	err = r.queue.Publish(ctx, envelopes)
-	var passing *queue.TransientError
-	if errors.As(err, &passing) && ctx.Err() == nil {
+	q, _ := r.current()
+	err = q.Publish(ctx, envelopes)
+	switch {
+	case errors.Is(err, queue.ErrGone) && ctx.Err() == nil:
+		return r.renew(ctx, q)
+	case isPassing(err) && ctx.Err() == nil:
 		// The workers wait for the queue, too; the next round publishes what this one could not.
 		r.Log.Warn("queue cannot be reached", "err", err)
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return fmt.Errorf("publish ready tasks: %w", err)
 	}
 	return nil
 }
 
-// releaseSnapshot ends the snapshot, and the locks that come with it, as soon
-// as no task will read in it again: it keeps the source from cleaning up.
-func (r *running) releaseSnapshot(ctx context.Context) error {
-	if r.released {
+// renew makes the queue anew, unless that was done since q was found to be gone.
+func (r *running) renew(ctx context.Context, q *queue.Queue) error {
+	if now, _ := r.current(); now != q {
+		return errRenewed
+	}
+	r.Log.Warn("queue of the run is gone and is made anew", "run", r.Config.Run)
+	err := r.openStream(ctx)
+	if isPassing(err) && ctx.Err() == nil {
+		r.Log.Warn("queue cannot be reached", "err", err)
 		return nil
 	}
-	last := tasks.WaveData
-	if string(r.Config.Verify) == "digest" {
-		last = tasks.WaveVerify
-	}
-	done, err := r.ledger.WaveDone(ctx, r.prepared.target, last)
-	if err != nil || !done {
+	if err != nil {
 		return err
 	}
-	if err := r.ledger.LoseSnapshot(ctx, r.prepared.target); err != nil {
+	if err := r.reconcile(ctx); err != nil {
 		return err
 	}
-	r.prepared.source.Discard()
-	r.released = true
-	r.Log.Info("snapshot released", "snapshot", r.prepared.snapshot.Text)
-	return nil
+	return errRenewed
+}
+
+// isPassing reports whether the queue will be back without anybody's doing.
+func isPassing(err error) bool {
+	var passing *queue.TransientError
+	return errors.As(err, &passing)
+}
+
+// errCancelled ends a run that somebody has cancelled.
+var errCancelled = errors.New("the run was cancelled")
+
+// obey does what people want of the run since the last look.
+func (r *running) obey(ctx context.Context) error {
+	control, err := r.ledger.Control(ctx, r.prepared.target)
+	if err != nil {
+		return err
+	}
+	if control.Wish != ledger.WishNone {
+		return errCancelled
+	}
+	q, _ := r.current()
+	err = applyControl(ctx, q, r.applied, control)
+	if (isPassing(err) || errors.Is(err, queue.ErrGone)) && ctx.Err() == nil {
+		return nil // at the next look, or when the queue is made anew
+	}
+	if err == nil {
+		r.applied = control
+	}
+	return err
 }

@@ -70,20 +70,29 @@ func Verify(ctx context.Context, o Options) (tasks.Comparison, error) {
 	return result, nil
 }
 
+// connectSide opens a session of the planner.
+func connectSide(ctx context.Context, o Options, side pg.Side) (*pg.Conn, error) {
+	uri := o.Config.Source.URI
+	if side == pg.Target {
+		uri = o.Config.Target.URI
+	}
+	return pg.Connect(ctx, pg.Options{Side: side, URI: string(uri), Name: "pgconvoy planner"})
+}
+
 // connectBoth connects to both databases and reports what is wrong with either.
 func connectBoth(ctx context.Context, o Options) (*Prepared, error) {
 	p := &Prepared{Options: o}
 	var findings check.Findings
-	connect := func(side pg.Side, uri config.Secret) *pg.Conn {
-		c, err := pg.Connect(ctx, pg.Options{Side: side, URI: string(uri), Name: "pgconvoy planner"})
+	connect := func(side pg.Side) *pg.Conn {
+		c, err := connectSide(ctx, o, side)
 		if err != nil {
 			findings = append(findings, check.ConnectFinding(side, err))
 			return nil
 		}
 		return c
 	}
-	p.source = connect(pg.Source, o.Config.Source.URI)
-	p.target = connect(pg.Target, o.Config.Target.URI)
+	p.source = connect(pg.Source)
+	p.target = connect(pg.Target)
 	if len(findings) == 0 {
 		return p, nil
 	}

@@ -15,6 +15,8 @@ type PlannedTable struct {
 	Parts   int   `json:"parts"`
 	Indexes int   `json:"indexes"`
 	Bundle  ID    `json:"bundle,omitempty"` // the bundle that it travels in, if any
+
+	Unlogged bool `json:"unlogged,omitempty"` // a crash of the target empties it
 }
 
 // Skipped is an object of the source that is not copied, and why.

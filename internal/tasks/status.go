@@ -32,7 +32,6 @@ type RunningTask struct {
 	Kind   Kind      `json:"kind"`
 	Worker string    `json:"worker,omitempty"`
 	Since  time.Time `json:"since"`
-	Rows   int64     `json:"rows"`
 	Bytes  int64     `json:"bytes"`
 	Stall  string    `json:"stall,omitempty"` // why it does not get on, "" if it does
 }
@@ -76,6 +75,9 @@ type RunStatus struct {
 	Running    []RunningTask  `json:"running"`
 	Failures   []Failure      `json:"failures"`
 	Warnings   []string       `json:"warnings,omitempty"`
+
+	// Leases belong to Running, one to one.
+	Leases []Lease `json:"-"`
 }
 
 // KindStatus counts the tasks of one kind.

@@ -66,6 +66,7 @@ type Task struct {
 	Needs  []Group         // groups and waves whose tasks must all be done before this one is ready
 	Weight int64           // estimated cost in bytes; larger ones are dispatched first
 	Spec   json.RawMessage // the spec of the kind
+	Again  bool            // it was done before: what it made but the rows is still there
 }
 
 // New makes a task of the kind with the spec encoded.

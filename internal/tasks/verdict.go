@@ -30,6 +30,22 @@ func Retry(delay time.Duration, err error) error { return &RetryError{Delay: del
 // Discard marks err as final.
 func Discard(err error) error { return &DiscardError{Err: err} }
 
+// PostponeError says that the task could not even begin: it is handed back for a
+// while, and that is no attempt.
+type PostponeError struct {
+	Delay time.Duration
+	Err   error
+}
+
+func (e *PostponeError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *PostponeError) Unwrap() error { return e.Err }
+
+// Postpone marks err as no fault of the task, which is to be delivered again
+// after the delay.
+func Postpone(delay time.Duration, err error) error { return &PostponeError{Delay: delay, Err: err} }
+
 // HintError adds advice for a person to an error: what to do about it.
 type HintError struct {
 	Err    error
@@ -51,6 +67,10 @@ func WithHint(err error, advice string) error {
 	}
 	return &HintError{Err: err, Advice: advice}
 }
+
+// ErrSnapshotLost is returned when no session holds the run's snapshot any more,
+// or none that could be found.
+var ErrSnapshotLost = errors.New("nobody holds the snapshot of the run any more")
 
 // ErrBusy is returned when another worker holds the task's lock.
 var ErrBusy = errors.New("task is held by another worker")

@@ -49,7 +49,8 @@ func (copyBundle) Do(ctx context.Context, j *Job) (tasks.Result, error) {
 		}
 	}
 	result, err := j.load(ctx, copies)
-	if err == nil && len(after) > 0 {
+	if err == nil && len(after) > 0 && !j.Task.Again { // or they are there already
+
 		var script *pg.ScriptError
 		if err = j.Target.Script(ctx, sqlOf(after)); errors.As(err, &script) {
 			err = fmt.Errorf("%s: %s: %w", owner[script.Index], after[script.Index].Label, script.Err)
@@ -58,7 +59,7 @@ func (copyBundle) Do(ctx context.Context, j *Job) (tasks.Result, error) {
 	if err == nil {
 		result.Notes, err = j.analyze(ctx, analyze)
 	}
-	if err != nil && ctx.Err() == nil && len(spec.Tables) > 1 && j.Task.Kind == tasks.KindBundle && isOfOneTable(err) {
+	if err != nil && ctx.Err() == nil && len(spec.Tables) > 1 && j.Task.Kind == tasks.KindBundle && !j.Task.Again && isOfOneTable(err) {
 		return tasks.Result{}, splitBundle(j.Task, spec, err)
 	}
 	return result, err
@@ -98,7 +99,7 @@ func splitBundle(t tasks.Task, spec tasks.Bundle, cause error) error {
 // load streams the copies, all in one relay. It fails with the table, and the
 // row if the error tells, in its text.
 func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, error) {
-	id, snapshot, err := j.Ledger.Snapshot(ctx, j.Target)
+	snapshot, err := j.Snapshot(ctx)
 	if err != nil {
 		return tasks.Result{}, err
 	}
@@ -106,8 +107,14 @@ func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, erro
 	if err != nil {
 		return tasks.Result{}, err
 	}
-	if err := beginSource(ctx, source, snapshot, copies); err != nil {
+	if err := j.beginSource(ctx, source, snapshot, copies); err != nil {
 		return tasks.Result{}, err
+	}
+	restore := ""
+	if j.Task.Again {
+		if restore, err = j.quiet(ctx, copies); err != nil {
+			return tasks.Result{}, err
+		}
 	}
 	var from, into strings.Builder
 	for _, c := range copies {
@@ -119,12 +126,17 @@ func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, erro
 	}
 	copied, err := pg.Relay(ctx, source, j.Target, from.String(), into.String())
 	if err != nil {
-		return tasks.Result{}, j.explain(ctx, snapshot, copies, err)
+		return tasks.Result{}, j.explain(ctx, snapshot.Name, copies, err)
 	}
 	if _, err := source.Exec(ctx, "COMMIT"); err != nil {
 		return tasks.Result{}, fmt.Errorf("end the transaction on the source: %w", err)
 	}
-	result := tasks.Result{Snapshot: id}
+	if restore != "" {
+		if _, err := j.Target.Exec(ctx, restore); err != nil {
+			return tasks.Result{}, fmt.Errorf("switch triggers on again: %w", err)
+		}
+	}
+	result := tasks.Result{Snapshot: snapshot.ID}
 	for i, c := range copied {
 		result.Rows += c.Rows
 		result.Bytes += c.Bytes
@@ -135,19 +147,19 @@ func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, erro
 
 // beginSource begins a transaction in the run's snapshot, locks the tables and
 // makes sure that they are still what the plan saw, in one round trip.
-func beginSource(ctx context.Context, source *pg.Conn, snapshot string, copies []tasks.Copy) error {
+func (j *Job) beginSource(ctx context.Context, source *pg.Conn, snapshot tasks.SnapshotRef, copies []tasks.Copy) error {
 	names := make([]string, len(copies))
 	identities := make([]pg.TableIdentity, len(copies))
 	for i, c := range copies {
 		names[i] = c.Table.String()
 		identities[i] = pg.TableIdentity{Quoted: names[i], OID: c.Table.OID, Filenode: c.Table.Filenode}
 	}
-	results, err := source.PgConn().Exec(ctx, pg.ImportSnapshotSQL(snapshot)+
+	results, err := source.PgConn().Exec(ctx, pg.ImportSnapshotSQL(snapshot.Name)+
 		"; SET LOCAL lock_timeout = "+tasks.QuoteLiteral(lockTimeout)+
 		"; "+pg.LockSQL(names)+"; "+pg.IdentitySQL(identities)).ReadAll()
 	switch {
 	case pg.IsSnapshotLost(err):
-		return tasks.WithHint(fmt.Errorf("import snapshot: %w", err), "the planner that holds the snapshot has ended")
+		return j.notImported(snapshot, err)
 	case pg.IsCode(err, "55P03"):
 		return fmt.Errorf("lock %s on the source: another session waits there for an exclusive lock: %w", describeTables(names), err)
 	case pg.IsCode(err, "42P01"), pg.IsCode(err, "3F000"):

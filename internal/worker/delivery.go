@@ -37,6 +37,7 @@ type Job struct {
 	Log    *slog.Logger
 
 	worker *Worker
+	hand   *hand
 	source *pg.Conn
 }
 
@@ -49,8 +50,37 @@ func (j *Job) Source(ctx context.Context) (*pg.Conn, error) {
 			return nil, err
 		}
 		j.source = c
+		j.hand.use(c)
 	}
 	return j.source, nil
+}
+
+// snapshotDelay is how long a task waits when the snapshot is not to be had:
+// the planner may find it again, or take a new one.
+const snapshotDelay = 5 * time.Second
+
+// Snapshot returns the snapshot that rows are read in, with a name that works
+// in this process. If there is none the task is no worse for it: it is handed
+// back, until the planner decides.
+func (j *Job) Snapshot(ctx context.Context) (tasks.SnapshotRef, error) {
+	s, err := j.Ledger.Snapshot(ctx, j.Target)
+	if err == nil {
+		s.Name, err = j.worker.keeper.Hold(ctx, s)
+	}
+	if errors.Is(err, tasks.ErrSnapshotLost) {
+		return s, tasks.Postpone(snapshotDelay, err)
+	}
+	return s, err
+}
+
+// notImported translates the error of an import of the snapshot: a keeper that
+// has just died is looked for again.
+func (j *Job) notImported(s tasks.SnapshotRef, err error) error {
+	if pg.IsSnapshotLost(err) {
+		j.worker.keeper.Doubt(s.Name)
+		return tasks.Postpone(time.Second, fmt.Errorf("import snapshot: %w", err))
+	}
+	return fmt.Errorf("import snapshot: %w", err)
 }
 
 // release gives the connections back if they are reusable, and ends them, with
@@ -94,34 +124,50 @@ func (w *Worker) handle(ctx context.Context, d Delivery, log *slog.Logger) {
 	log = log.With("task", string(e.Task))
 	stop := w.heartbeat(ctx, d, log)
 	defer stop()
-	j := &Job{Ledger: w.ledger, worker: w, Log: log}
-	t, err := w.perform(ctx, j, e)
+	work, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	h := &hand{task: e.Task, kind: e.Kind, since: time.Now(), cancel: cancel}
+	defer w.hands.take(h)()
+	j := &Job{Ledger: w.ledger, worker: w, hand: h, Log: log}
+	t, err := w.perform(work, j, d, e)
+	if err != nil && ctx.Err() == nil && work.Err() != nil {
+		err = errors.Join(context.Cause(work), err) // cut off: a failure as any other
+	}
+	w.settle(ctx, j, d, e, t, err)
+}
+
+// settle ends a delivery by how the task went.
+func (w *Worker) settle(ctx context.Context, j *Job, d Delivery, e tasks.Envelope, t tasks.Task, err error) {
 	// Nothing was done yet on the connection of a task that is not taken.
 	reusable := err == nil || errors.Is(err, tasks.ErrBusy) || errors.Is(err, errNotReady)
 	defer j.release(context.WithoutCancel(ctx), reusable)
 	var split *tasks.SplitError
+	var later *tasks.PostponeError
 	switch {
 	case err == nil:
 		w.finish(ctx, j, d, t, tasks.Done)
 	case errors.Is(err, tasks.ErrBusy):
-		log.Debug("task is held by another worker")
-		w.answer(log, d.Nak(busyDelay))
+		w.answer(j.Log, d.Nak(w.busy(ctx, j, e.Task)))
 	case errors.Is(err, errNotReady):
-		log.Warn("message asks for a task that is not ready, or not in the plan")
-		w.answer(log, d.Term(errNotReady.Error()))
+		j.Log.Warn("message asks for a task that is not ready, or not in the plan")
+		w.answer(j.Log, d.Term(errNotReady.Error()))
 	case ctx.Err() != nil:
-		log.Info("task handed back", "err", context.Cause(ctx))
+		j.Log.Info("task handed back", "err", context.Cause(ctx))
 		j.release(context.WithoutCancel(ctx), false) // rolled back before another worker may take it
-		w.answer(log, d.Nak(0))
+		w.answer(j.Log, d.Nak(0))
+	case errors.As(err, &later):
+		j.Log.Warn("task has to wait", "err", err, "delay", later.Delay)
+		j.release(ctx, false)
+		w.answer(j.Log, d.Nak(later.Delay))
 	case errors.As(err, &split):
 		j.release(ctx, false)
-		w.split(ctx, d, t, split, log)
+		w.split(ctx, d, t, split, j.Log)
 	case errors.Is(err, errUnknownOutcome):
 		// Neither ack nor nak: the redelivery asks the ledger whether the commit came through.
-		log.Warn("outcome of the commit is unknown", "err", err)
+		j.Log.Warn("outcome of the commit is unknown", "err", err)
 	default:
 		j.release(ctx, false)
-		w.fail(ctx, d, t, err, log)
+		w.fail(ctx, d, e, t, err, j.Log)
 	}
 }
 
@@ -184,13 +230,14 @@ var (
 
 // perform takes the task, does it and commits it with its done mark. A task
 // that is already done is not an error.
-func (w *Worker) perform(ctx context.Context, j *Job, e tasks.Envelope) (tasks.Task, error) {
+func (w *Worker) perform(ctx context.Context, j *Job, d Delivery, e tasks.Envelope) (tasks.Task, error) {
 	t := tasks.Task{ID: e.Task, Kind: e.Kind}
 	target, err := w.target.get(ctx)
 	if err != nil {
 		return t, err
 	}
 	j.Target = target
+	j.hand.use(target)
 	taken, state, err := w.ledger.Take(ctx, target, e.Task)
 	switch {
 	case err != nil:
@@ -204,6 +251,9 @@ func (w *Worker) perform(ctx context.Context, j *Job, e tasks.Envelope) (tasks.T
 	handler := w.handlers[taken.Kind]
 	if handler == nil {
 		return taken, tasks.Discard(fmt.Errorf("no handler for tasks of kind %s", taken.Kind))
+	}
+	if err := w.suspect(ctx, j, d); err != nil {
+		return taken, err
 	}
 	started := time.Now()
 	result, err := handler.Do(ctx, j)
@@ -245,111 +295,6 @@ func (w *Worker) publishUnblocked(ctx context.Context, target *pg.Conn, t tasks.
 		envelopes[i] = w.run.Envelope(r.Kind, r.ID)
 	}
 	return w.queue.Publish(ctx, envelopes)
-}
-
-// split replaces the task by the tasks it is split into.
-func (w *Worker) split(ctx context.Context, d Delivery, t tasks.Task, s *tasks.SplitError, log *slog.Logger) {
-	log.Warn("bundle is split into its tables", "err", pg.Describe(s.Err))
-	j := &Job{Ledger: w.ledger, worker: w, Log: log, Task: t}
-	ok := false
-	defer func() { j.release(ctx, ok) }()
-	var err error
-	if j.Target, err = w.target.get(ctx); err == nil {
-		var state tasks.State
-		if _, state, err = w.ledger.Take(ctx, j.Target, t.ID); err == nil && state != tasks.Done {
-			err = w.ledger.Done(ctx, j.Target, t, tasks.Result{Added: s.Into}, w.o.Name)
-		}
-	}
-	if err != nil {
-		log.Warn("bundle could not be split", "err", err)
-		w.answer(log, d.Nak(busyDelay))
-		return
-	}
-	ok = true
-	w.finish(ctx, j, d, t, tasks.Done)
-}
-
-// fail decides whether the task is tried again, and records it.
-func (w *Worker) fail(ctx context.Context, d Delivery, t tasks.Task, err error, log *slog.Logger) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-	defer cancel()
-	reason := describe(err)
-	c, connectErr := w.target.get(ctx)
-	if connectErr != nil {
-		log.Warn("task failed, and so did the connection to record it", "err", reason)
-		w.answer(log, d.Nak(backoff(d.Attempt())))
-		return
-	}
-	ok := false
-	defer func() {
-		if ok {
-			w.target.put(c)
-		} else {
-			c.Discard()
-		}
-	}()
-	attempts, countErr := w.ledger.Attempt(ctx, c, t.ID, reason)
-	if countErr != nil {
-		log.Warn("attempt could not be counted", "err", countErr)
-		w.answer(log, d.Nak(backoff(d.Attempt())))
-		return
-	}
-	if retry, delay := verdict(err, attempts); retry {
-		ok = true
-		log.Warn("task is tried again", "err", reason, "attempt", attempts, "delay", delay)
-		w.answer(log, d.Nak(delay))
-		return
-	}
-	if failErr := w.ledger.Fail(ctx, c, t.ID, reason, w.o.Name); failErr != nil {
-		log.Warn("failure could not be recorded", "err", failErr)
-		w.answer(log, d.Nak(backoff(attempts)))
-		return
-	}
-	ok = true
-	log.Error("task failed", "err", reason, "attempt", attempts)
-	w.answer(log, d.Term(reason))
-	w.queue.Notify(tasks.Event{Task: t.ID, Kind: t.Kind, State: tasks.Failed})
-}
-
-// describe returns the error and what a person can do about it.
-func describe(err error) string {
-	reason := pg.Describe(err)
-	hint := pg.Hint(err)
-	if hinted, ok := errors.AsType[*tasks.HintError](err); ok {
-		hint = hinted.Hint()
-	}
-	if hint != "" {
-		reason += "; hint: " + hint
-	}
-	return reason
-}
-
-// verdict says whether a task that failed attempts times is tried again, and
-// when. The error may carry the answer; if not, its code decides.
-func verdict(err error, attempts int) (retry bool, delay time.Duration) {
-	var again *tasks.RetryError
-	var final *tasks.DiscardError
-	switch {
-	case errors.As(err, &final):
-		return false, 0
-	case errors.As(err, &again):
-		return attempts < transientAttempts, max(again.Delay, backoff(attempts))
-	}
-	if pg.IsSnapshotLost(err) {
-		return attempts < unknownAttempts, backoff(attempts)
-	}
-	switch pg.Classify(err) {
-	case pg.Final:
-		return false, 0
-	case pg.Transient:
-		return attempts < transientAttempts, backoff(attempts)
-	}
-	return attempts < unknownAttempts, backoff(attempts)
-}
-
-// backoff doubles from one second.
-func backoff(attempts int) time.Duration {
-	return min(time.Second<<min(max(attempts-1, 0), 10), maxDelay)
 }
 
 // answer logs an acknowledgement that did not get through: the message comes

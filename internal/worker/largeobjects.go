@@ -33,7 +33,7 @@ func (copyLargeObjects) Do(ctx context.Context, j *Job) (tasks.Result, error) {
 	if err != nil {
 		return tasks.Result{}, tasks.Discard(err)
 	}
-	id, snapshot, err := j.Ledger.Snapshot(ctx, j.Target)
+	snapshot, err := j.Snapshot(ctx)
 	if err != nil {
 		return tasks.Result{}, err
 	}
@@ -41,14 +41,14 @@ func (copyLargeObjects) Do(ctx context.Context, j *Job) (tasks.Result, error) {
 	if err != nil {
 		return tasks.Result{}, err
 	}
-	if _, err := source.Exec(ctx, pg.ImportSnapshotSQL(snapshot)); err != nil {
-		return tasks.Result{}, fmt.Errorf("import snapshot: %w", err)
+	if _, err := source.Exec(ctx, pg.ImportSnapshotSQL(snapshot.Name)); err != nil {
+		return tasks.Result{}, j.notImported(snapshot, err)
 	}
 	objects, err := listLargeObjects(ctx, source, spec)
 	if err != nil {
 		return tasks.Result{}, err
 	}
-	result := tasks.Result{Snapshot: id, Rows: int64(len(objects))}
+	result := tasks.Result{Snapshot: snapshot.ID, Rows: int64(len(objects))}
 	for _, o := range objects {
 		n, err := copyLargeObject(ctx, source, j.Target, o)
 		if err != nil {
@@ -106,6 +106,7 @@ func copyLargeObject(ctx context.Context, source, target *pg.Conn, o largeObject
 				}
 			}
 		}
+		target.Move(len(piece))
 		offset += int64(len(piece))
 		if len(piece) < largeObjectPiece {
 			break

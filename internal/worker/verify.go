@@ -47,7 +47,7 @@ type comparison func(ctx context.Context, t tasks.VerifyTable) (int64, *tasks.Di
 
 func (j *Job) comparison(ctx context.Context, spec tasks.Verify) (comparison, error) {
 	if spec.Level == "digest" {
-		_, snapshot, err := j.Ledger.Snapshot(ctx, j.Target)
+		snapshot, err := j.Snapshot(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -55,8 +55,8 @@ func (j *Job) comparison(ctx context.Context, spec tasks.Verify) (comparison, er
 		if err != nil {
 			return nil, err
 		}
-		if _, err := source.Exec(ctx, pg.ImportSnapshotSQL(snapshot)); err != nil {
-			return nil, fmt.Errorf("import snapshot: %w", err)
+		if _, err := source.Exec(ctx, pg.ImportSnapshotSQL(snapshot.Name)); err != nil {
+			return nil, j.notImported(snapshot, err)
 		}
 		return func(ctx context.Context, t tasks.VerifyTable) (int64, *tasks.Difference, error) {
 			return verify.Contents(ctx, source, j.Target, t)

@@ -1,7 +1,8 @@
 // Package worker runs tasks: it pulls them from the queue, reads what they are
 // from the ledger, does them on the two databases and hands on what has become
-// ready. worker.go has the slots, delivery.go the steps of one delivery, and
-// every kind of task has a handler in a file of its own. The queue and the
+// ready. worker.go has the slots, delivery.go the steps of one delivery,
+// failure.go what follows when they fail, pulse.go what a process says of
+// itself meanwhile, and every kind of task has a handler in a file of its own. The queue and the
 // ledger are reached through the small interfaces declared here.
 package worker
 
@@ -9,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +40,19 @@ type Queue interface {
 	Publish(ctx context.Context, envelopes []tasks.Envelope) error
 	// Notify tells whoever listens how a task ended; it may be lost.
 	Notify(e tasks.Event)
+	// Bury keeps a task that failed for good where people find it.
+	Bury(ctx context.Context, d tasks.DeadLetter) error
 	AckWait() time.Duration
+}
+
+// Keeper holds the run's snapshot for this process.
+type Keeper interface {
+	// Hold returns the name to import it under, after looking for another keeper that has it if need be;
+	// [tasks.ErrSnapshotLost] if there is none.
+	Hold(ctx context.Context, s tasks.SnapshotRef) (name string, err error)
+	Doubt(name string)
+	Beat(ctx context.Context) bool
+	Release(ctx context.Context)
 }
 
 // NotPlanned is the state of a task that the ledger does not know.
@@ -47,25 +61,45 @@ const NotPlanned tasks.State = ""
 // Ledger is the ledger of one run.
 type Ledger interface {
 	Run() tasks.RunID
+	Deliveries
+	Facts
+	Leases
+}
+
+// Deliveries are the steps of one delivery in the ledger.
+type Deliveries interface {
 	// Take begins the task's transaction on c, locks the task and reads it and its state; [tasks.ErrBusy] if another
 	// worker has it.
 	Take(ctx context.Context, c *pg.Conn, id tasks.ID) (tasks.Task, tasks.State, error)
 	Done(ctx context.Context, c *pg.Conn, t tasks.Task, r tasks.Result, worker string) error
 	Unblocked(ctx context.Context, c *pg.Conn, t tasks.Task) ([]tasks.Task, error)
+	// Attempt and Fail record how a try ended; [tasks.ErrBusy] if another worker has the task by now.
 	Attempt(ctx context.Context, c *pg.Conn, id tasks.ID, reason string) (int, error)
 	Fail(ctx context.Context, c *pg.Conn, id tasks.ID, reason, worker string) error
-	Snapshot(ctx context.Context, c *pg.Conn) (int, string, error)
+}
+
+// Facts are what tasks need to know of the run.
+type Facts interface {
+	Snapshot(ctx context.Context, c *pg.Conn) (tasks.SnapshotRef, error)
 	Copied(ctx context.Context, c *pg.Conn, tables []tasks.Name) (map[tasks.Name]int64, error)
+}
+
+// Leases are who has what in hand.
+type Leases interface {
+	Beat(ctx context.Context, c *pg.Conn, worker string, hand []tasks.Lease) (tasks.Orders, error)
+	Holder(ctx context.Context, c *pg.Conn, id tasks.ID) (h tasks.Holder, ok bool, err error)
+	Vanished(ctx context.Context, c *pg.Conn, id tasks.ID, silent time.Duration) (int, error)
 }
 
 // Options are the settings of a worker.
 type Options struct {
-	Name   string              // of this process, for the ledger and the logs
-	Slots  map[tasks.Stage]int // concurrent tasks of each stage in this process
-	Grace  time.Duration       // how long running tasks may go on when the worker drains
-	Source func(ctx context.Context) (*pg.Conn, error)
-	Target func(ctx context.Context) (*pg.Conn, error)
-	Log    *slog.Logger
+	Name    string              // of this process, for the ledger and the logs
+	Version string              // of this build
+	Slots   map[tasks.Stage]int // concurrent tasks of each stage in this process
+	Grace   time.Duration       // how long running tasks may go on when the worker drains
+	Source  func(ctx context.Context) (*pg.Conn, error)
+	Target  func(ctx context.Context) (*pg.Conn, error)
+	Log     *slog.Logger
 }
 
 // Worker runs the tasks of one run in this process.
@@ -74,11 +108,16 @@ type Worker struct {
 	queue    Queue
 	ledger   Ledger
 	run      tasks.RunID
+	keeper   Keeper
 	source   *pool
 	target   *pool
 	handlers map[tasks.Kind]Handler
 	activity chan struct{} // gets a value when a task is taken and when it has ended, if anybody waits
 	running  atomic.Int32  // tasks
+	hands    hands
+	pulse    *pulse
+	started  time.Time
+	draining atomic.Bool
 }
 
 // Handler does one kind of task. The job's target connection is in the task's
@@ -88,11 +127,11 @@ type Handler interface {
 	Do(ctx context.Context, j *Job) (tasks.Result, error)
 }
 
-// New makes a worker for the run that the queue and the ledger are of.
-func New(o Options, q Queue, l Ledger) *Worker {
+// New makes a worker for the run that the queue, the ledger and the keeper are of.
+func New(o Options, q Queue, l Ledger, k Keeper) *Worker {
 	statements := runStatements{}
-	return &Worker{
-		o: o, queue: q, ledger: l, run: l.Run(),
+	w := &Worker{
+		o: o, queue: q, ledger: l, run: l.Run(), keeper: k, started: time.Now(),
 		source:   &pool{open: o.Source},
 		target:   &pool{open: o.Target},
 		activity: make(chan struct{}, 1),
@@ -112,6 +151,8 @@ func New(o Options, q Queue, l Ledger) *Worker {
 			tasks.KindVerify:        verifyTables{},
 		},
 	}
+	w.pulse = &pulse{w: w}
+	return w
 }
 
 // ErrIdle is returned by [Worker.Run] if no task came for the idle time.
@@ -132,12 +173,15 @@ func (w *Worker) Run(ctx context.Context, idle time.Duration) error {
 	fetching, stopFetching := context.WithCancelCause(ctx)
 	defer stopFetching(nil)
 	unwatch := context.AfterFunc(fetching, func() {
+		w.draining.Store(true)
 		timer := time.AfterFunc(w.o.Grace, func() { stop(errDrain) })
 		context.AfterFunc(work, func() { timer.Stop() })
 	})
 	defer unwatch()
 	defer w.source.close()
 	defer w.target.close()
+
+	defer w.startPulse(ctx)()
 
 	var group errgroup.Group
 	for _, stage := range tasks.Stages() {
@@ -160,6 +204,18 @@ func (w *Worker) Run(ctx context.Context, idle time.Duration) error {
 		})
 	}
 	return group.Wait()
+}
+
+// startPulse begins to tell the ledger of this process; the returned function
+// ends that, and waits for it.
+func (w *Worker) startPulse(ctx context.Context) (stop func()) {
+	beating, cancel := context.WithCancel(context.WithoutCancel(ctx)) // also while the worker drains
+	var wg sync.WaitGroup
+	wg.Go(func() { w.pulse.beatOn(beating) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
 }
 
 // watchIdle returns [ErrIdle] when no task ran for the time.

@@ -1,5 +1,5 @@
 CREATE SCHEMA pgconvoy;
-COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 1';
+COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 2';
 CREATE TABLE pgconvoy.run (
     run text PRIMARY KEY,
     uid text NOT NULL,
@@ -9,6 +9,11 @@ CREATE TABLE pgconvoy.run (
     version text NOT NULL,          -- of the planner
     config_digest text NOT NULL,
     target_start timestamptz NOT NULL,  -- a later postmaster means that commits may be lost
+    planner text,                   -- host/pid of the last planner that owned the run
+    paused bool NOT NULL DEFAULT false,
+    caps jsonb NOT NULL DEFAULT '{}',   -- by stage, where planner scale has set one
+    wish text NOT NULL DEFAULT '',  -- drain or now: somebody wants the run cancelled
+    inconsistent text,              -- why rows may be of different snapshots, by a person's explicit word
     created_at timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz
 );
@@ -17,11 +22,31 @@ CREATE UNLOGGED TABLE pgconvoy.intact (run text PRIMARY KEY);
 CREATE TABLE pgconvoy.snapshot (
     run text NOT NULL,
     id int NOT NULL,
-    name text NOT NULL,
+    name text NOT NULL,             -- of the planner that took it; keepers have others
     pg_snapshot text NOT NULL,      -- pg_current_snapshot() of it
+    timeline text NOT NULL,         -- with lsn and durable: what proves later that the source has not changed
+    lsn text NOT NULL,
+    durable bool NOT NULL,
+    same_as int,                    -- an older snapshot that is proven to show the same
     taken_at timestamptz NOT NULL DEFAULT now(),
-    lost_at timestamptz,
+    released_at timestamptz,        -- every row is read
+    lost_at timestamptz,            -- nobody holds it any more
     PRIMARY KEY (run, id)
+);
+-- What workers have in hand, for as long as they say so. Sessions do not outlive a crash of the target either.
+CREATE UNLOGGED TABLE pgconvoy.lease (
+    run text NOT NULL,
+    task text COLLATE "C" NOT NULL,
+    worker text NOT NULL,
+    target_pid int NOT NULL,
+    target_start text NOT NULL,     -- backend_start: a pid alone may be of another session by now
+    source_pid int,
+    source_start text,
+    bytes int8 NOT NULL,
+    moved_at timestamptz NOT NULL,  -- when bytes last grew
+    beat_at timestamptz NOT NULL,
+    since timestamptz NOT NULL,
+    PRIMARY KEY (run, task, worker)
 );
 CREATE TABLE pgconvoy.task (
     run text NOT NULL,
@@ -40,6 +65,7 @@ CREATE TABLE pgconvoy.task (
     rows int8,
     bytes int8,
     snapshot_id int,
+    again bool NOT NULL DEFAULT false,  -- it was done before, and what it made but the rows is still there
     started_at timestamptz,
     done_at timestamptz,
     PRIMARY KEY (run, id)
@@ -71,6 +97,7 @@ CREATE TABLE pgconvoy.planned (
     parts int NOT NULL,
     indexes int NOT NULL,
     bundle text NOT NULL,
+    unlogged bool NOT NULL,
     PRIMARY KEY (run, schema, name)
 );
 CREATE TABLE pgconvoy.skipped (

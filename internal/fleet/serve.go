@@ -1,0 +1,172 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/queue"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+	"github.com/pgconvoy/pgconvoy/internal/worker"
+)
+
+// GaveUpError says that a worker that ends when idle ends although there may be
+// work left: no run began, or nobody gave it a task that is there.
+type GaveUpError struct {
+	Reason string
+	Advice string
+}
+
+func (e *GaveUpError) Error() string { return "gave up: " + e.Reason }
+
+// Hint says what to do about it.
+func (e *GaveUpError) Hint() string { return e.Advice }
+
+// ExitCode is that of an incomplete run.
+func (e *GaveUpError) ExitCode() int { return 3 }
+
+// reopenPause is how long a worker waits when a database cannot be reached.
+const reopenPause = time.Second
+
+// Serve works for one run after the other: it waits for the run's stream, does
+// its tasks until the stream is gone, and waits again. It returns nil when ctx
+// is cancelled and what ran is finished, or, with Idle, when nothing is left to
+// do; a [*GaveUpError] if it was idle although something may be left.
+func Serve(ctx context.Context, conn *queue.Conn, o Options) error {
+	served := false // a run
+	for ctx.Err() == nil {
+		q, err := awaitRun(ctx, conn, o, served)
+		if err != nil || q == nil {
+			return unlessStopped(ctx, err)
+		}
+		served = true
+		err = serveRun(ctx, q, o)
+		switch {
+		case ctx.Err() != nil: // whatever err is, it comes from that
+		case errors.Is(err, errNothingLeft):
+			o.Log.Info("nothing is left to do", "run", o.Run)
+			return nil
+		case errors.Is(err, queue.ErrGone):
+			o.Log.Info("queue of the run is gone", "run", o.Run)
+		case pg.Classify(err) == pg.Transient:
+			o.Log.Warn("database cannot be reached", "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(reopenPause):
+			}
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// errNothingLeft ends a worker that ends when idle.
+var errNothingLeft = errors.New("nothing is left to do")
+
+// awaitRun waits for the queue of the run. A worker that ends when idle waits
+// for a while only; the queue is nil if it has served a run and no other comes.
+func awaitRun(ctx context.Context, conn *queue.Conn, o Options, served bool) (*queue.Queue, error) {
+	o.Log.Info("waiting for run", "run", o.Run)
+	if o.Idle == 0 {
+		return conn.Open(ctx, o.Run)
+	}
+	wait := max(o.WaitRun, o.Idle)
+	if served {
+		wait = o.Idle // its stream may have been deleted by hand, and comes back then
+	}
+	limited, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	q, err := conn.Open(limited, o.Run)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		if served {
+			o.Log.Info("run has ended", "run", o.Run)
+			return nil, nil
+		}
+		return nil, &GaveUpError{Reason: fmt.Sprintf("no run %s began within %s", o.Run, wait), Advice: "start the planner of this run first, or check the name of the run"}
+	}
+	return q, err
+}
+
+// serveRun does the tasks of a run until its queue is gone, or, with Idle, until
+// nothing is left for this worker.
+func serveRun(ctx context.Context, q *queue.Queue, o Options) error {
+	l, err := openLedger(ctx, q, o)
+	if err != nil {
+		return err
+	}
+	o.Log.Info("working", "run", o.Run, "uid", l.Run().UID)
+	idleSince := time.Now()
+	for {
+		began := time.Now()
+		err := Work(ctx, q, l, o)
+		if !errors.Is(err, worker.ErrIdle) {
+			return err
+		}
+		if time.Since(began) > 2*o.Idle { // it had something to do
+			idleSince = time.Now().Add(-o.Idle)
+		}
+		if err := stay(ctx, q, l, o, time.Since(idleSince)); err != nil {
+			return err
+		}
+	}
+}
+
+// patience is how long an idle worker waits for tasks that are there and are
+// not given out.
+const patience = 2 * time.Minute
+
+// stay decides whether an idle worker goes on: nil means that it does.
+func stay(ctx context.Context, q *queue.Queue, l *ledger.Ledger, o Options, idle time.Duration) error {
+	stages, err := q.Stages(ctx)
+	if err != nil {
+		return err
+	}
+	queued, leased := 0, 0
+	for _, s := range stages {
+		leased += s.Leased
+		if o.Slots[s.Stage] > 0 {
+			queued += s.Queued
+		}
+	}
+	switch {
+	case queued > 0 && idle < patience:
+		return nil
+	case queued > 0:
+		return &GaveUpError{Reason: fmt.Sprintf("%d tasks are queued, and none was given out for %s", queued, idle.Round(time.Second)),
+			Advice: "the run may be paused (planner unpause), or the caps of its stages reached (planner scale)"}
+	case !o.Linger:
+		return errNothingLeft // what others have in hand is theirs
+	case leased > 0:
+		return nil
+	}
+	final, err := ended(ctx, l, o)
+	if err == nil && final {
+		err = errNothingLeft
+	}
+	return err
+}
+
+// ended reports whether the run has ended, in whatever state.
+func ended(ctx context.Context, l *ledger.Ledger, o Options) (bool, error) {
+	target, err := connect(ctx, pg.Target, o.TargetURI)
+	if err != nil {
+		return false, err
+	}
+	defer target.Discard()
+	state, err := l.State(ctx, target)
+	if errors.Is(err, ledger.ErrNoRun) {
+		return true, nil
+	}
+	return err == nil && state != tasks.RunRunning, err
+}

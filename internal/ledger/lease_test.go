@@ -1,0 +1,165 @@
+package ledger_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/pgtest"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// worker opens a session that is named as a worker's.
+func worker(t *testing.T, db *pgtest.Database) *pg.Conn {
+	t.Helper()
+	c, err := pg.Connect(t.Context(), pg.Options{Side: pg.Target, URI: db.URI(), Name: "pgconvoy worker w1"})
+	require.NoError(t, err)
+	t.Cleanup(c.Discard)
+	return c
+}
+
+func TestBeatTellsWhatIsInHandAndWhatToKeep(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Target(t).Database(t)
+	c, w := connect(t, db), worker(t, db)
+	l := create(t, c, fanIn(t, 1)...)
+	const id = tasks.ID("copy.public.t000.all")
+	take(t, l, w, id)
+	hand := tasks.Lease{Task: id, Target: tasks.Session(w.Backend()), Source: tasks.Session{PID: 42, Start: "then"}, Bytes: 7, Since: time.Hour, Still: time.Minute}
+	orders, err := l.Beat(t.Context(), c, "w1", []tasks.Lease{hand})
+	require.NoError(t, err)
+	require.Equal(t, tasks.Orders{Run: tasks.RunRunning, Snapshot: tasks.SnapshotRef{ID: 1, Name: "00000003-1", Text: "700:701:"}}, orders)
+
+	leases, err := l.Leases(t.Context(), c)
+	require.NoError(t, err)
+	require.Len(t, leases, 1)
+	got := leases[0]
+	require.Equal(t, tasks.KindCopy, got.Kind)
+	require.Equal(t, hand.Source, got.Source)
+	require.Equal(t, int64(7), got.Bytes)
+	require.InDelta(t, time.Hour, got.Since, float64(time.Minute))
+	require.InDelta(t, time.Minute, got.Still, float64(time.Minute))
+
+	holder, there, err := l.Holder(t.Context(), c, id)
+	require.NoError(t, err)
+	require.True(t, there)
+	require.Equal(t, hand.Target, holder.Target)
+	require.Equal(t, hand.Source, holder.Source)
+	require.Equal(t, "w1", holder.Worker)
+	require.Less(t, holder.Silent, time.Minute)
+	hands, err := l.Hands(t.Context(), c)
+	require.NoError(t, err)
+	require.Len(t, hands, 1)
+	db.Exec(t, "UPDATE pgconvoy.lease SET beat_at = beat_at - interval '1 hour'")
+	holder, _, err = l.Holder(t.Context(), c, id)
+	require.NoError(t, err)
+	require.Greater(t, holder.Silent, time.Minute)
+
+	_, err = l.Beat(t.Context(), c, "w1", nil)
+	require.NoError(t, err)
+	require.Equal(t, "0", db.Query(t, "SELECT count(*) FROM pgconvoy.lease"), "what is not in hand any more is forgotten")
+	require.NoError(t, l.ReleaseSnapshot(t.Context(), c))
+	orders, err = l.Beat(t.Context(), c, "w1", nil)
+	require.NoError(t, err)
+	require.Zero(t, orders.Snapshot)
+	rollback(t, w)
+	require.NoError(t, ledger.Drop(t.Context(), c))
+	_, err = l.Beat(t.Context(), c, "w1", nil)
+	require.ErrorIs(t, err, ledger.ErrNoRun)
+}
+
+// TestVanishedWorkers: a worker that ended with a task in hand is counted, one
+// that has it in hand is not.
+func TestVanishedWorkers(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Target(t).Database(t)
+	c := connect(t, db)
+	l := create(t, c, fanIn(t, 1)...)
+	const id = tasks.ID("copy.public.t000.all")
+	for _, name := range []string{"w1", "w2"} {
+		_, err := l.Beat(t.Context(), c, name, []tasks.Lease{{Task: id, Target: tasks.Session{PID: 1, Start: name}}})
+		require.NoError(t, err)
+	}
+	_, err := l.Beat(t.Context(), c, "w3", []tasks.Lease{{Task: id, Target: tasks.Session(c.Backend())}})
+	require.NoError(t, err)
+	n, err := l.Vanished(t.Context(), c, id, 0)
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	n, err = l.Vanished(t.Context(), c, id, time.Hour)
+	require.NoError(t, err)
+	require.Zero(t, n, "they may still be alive")
+	require.NoError(t, l.Fail(t.Context(), c, id, "kills workers", "w4"))
+	retried, err := l.Retry(t.Context(), c, nil)
+	require.NoError(t, err)
+	require.Equal(t, 1, retried)
+	require.Equal(t, "0", db.Query(t, "SELECT count(*) FROM pgconvoy.lease"))
+}
+
+// TestFailuresOfAZombieAreNotRecorded: a worker that was frozen finds that
+// another one has its task.
+func TestFailuresOfAZombieAreNotRecorded(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Target(t).Database(t)
+	c, w := connect(t, db), worker(t, db)
+	l := create(t, c, fanIn(t, 1)...)
+	const id = tasks.ID("copy.public.t000.all")
+	taken := take(t, l, w, id)
+	_, err := l.Attempt(t.Context(), c, id, "lost its connection")
+	require.ErrorIs(t, err, tasks.ErrBusy)
+	require.ErrorIs(t, l.Fail(t.Context(), c, id, "lost its connection", "zombie"), tasks.ErrBusy)
+	require.NoError(t, l.Done(t.Context(), w, taken, tasks.Result{}, "heir"))
+	_, err = l.Attempt(t.Context(), c, id, "too late")
+	require.ErrorIs(t, err, tasks.ErrBusy)
+	require.Equal(t, "0", db.Query(t, "SELECT sum(attempts) FROM pgconvoy.task"))
+}
+
+func TestReopen(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Target(t).Database(t)
+	c := connect(t, db)
+	l := create(t, c, fanIn(t, 2)...)
+	copied(t, l, c, "copy.public.t000.all", "a", 1)
+	copied(t, l, c, "copy.public.t001.all", "b", 1)
+	_, err := l.Ready(t.Context(), c)
+	require.NoError(t, err)
+	do(t, l, c, "attach.public.t.all")
+	require.NoError(t, l.Reopen(t.Context(), c, []tasks.ID{"copy.public.t000.all"}, true))
+	require.NoError(t, l.Reopen(t.Context(), c, []tasks.ID{"attach.public.t.all"}, false))
+	ready, err := l.Ready(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, []tasks.ID{"copy.public.t000.all"}, idsOf(ready), "what needs it waits again")
+	require.True(t, take(t, l, c, "copy.public.t000.all").Again)
+	rollback(t, c)
+	require.Equal(t, []string{"b"}, db.Column(t, "SELECT name FROM pgconvoy.copied"))
+	copied(t, l, c, "copy.public.t000.all", "a", 1)
+	require.Equal(t, "f", db.Query(t, "SELECT again FROM pgconvoy.task WHERE id = 'copy.public.t000.all'"))
+}
+
+func TestControl(t *testing.T) {
+	t.Parallel()
+	c := connect(t, pgtest.Target(t).Database(t))
+	l := create(t, c, fanIn(t, 1)...)
+	require.NoError(t, l.SetPaused(t.Context(), c, true))
+	require.NoError(t, l.SetCaps(t.Context(), c, map[tasks.Stage]int{tasks.StageCopy: 8, tasks.StageIndex: 2}))
+	require.NoError(t, l.SetCaps(t.Context(), c, map[tasks.Stage]int{tasks.StageCopy: 9}))
+	require.NoError(t, l.SetWish(t.Context(), c, ledger.WishDrain))
+	k, err := l.Control(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, ledger.Control{Paused: true, Caps: map[tasks.Stage]int{tasks.StageCopy: 9, tasks.StageIndex: 2}, Wish: ledger.WishDrain}, k)
+	require.NoError(t, l.Resume(t.Context(), c, "me"))
+	k, err = l.Control(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, ledger.WishNone, k.Wish)
+	s, err := l.Status(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, "me", s.Planner)
+	require.True(t, s.Paused)
+	require.Equal(t, 1, s.Tasks[tasks.Ready])
+	require.Equal(t, 2, s.Tasks[tasks.Pending])
+	names, err := ledger.Runs(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, []string{"shop"}, names)
+}

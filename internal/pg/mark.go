@@ -1,0 +1,80 @@
+package pg
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Mark is what tells later whether the source still shows what a snapshot of
+// it showed, when nobody holds the snapshot any more.
+type Mark struct {
+	Text     string // pg_current_snapshot() of the snapshot
+	Timeline string // of the WAL; "" if the source is a standby or does not tell
+	LSN      string // a position in the WAL, written after everything that the snapshot shows
+	Durable  bool   // the WAL up to LSN is on disk, so that no crash takes back what the snapshot shows
+}
+
+// ReadMark returns the mark of the snapshot with the given text. c is not the
+// session that holds it: a source that refuses to tell would end its
+// transaction. A source that does not tell is no error; its mark proves nothing.
+func ReadMark(ctx context.Context, c *Conn, text string) (Mark, error) {
+	m := Mark{Text: text}
+	err := c.QueryRow(ctx, `SELECT pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8),
+		pg_catalog.pg_current_wal_insert_lsn()::text`).Scan(&m.Timeline, &m.LSN)
+	if err == nil {
+		m.Durable, err = Flushed(ctx, c, m.LSN)
+	}
+	switch {
+	case IsCode(err, "55000"), IsCode(err, "42501"), IsCode(err, "0A000"), IsCode(err, "42883"):
+		return Mark{Text: text}, nil // in recovery, or not for everybody here
+	case err != nil:
+		return m, fmt.Errorf("read WAL position of the %s: %w", c.Side(), err)
+	}
+	return m, nil
+}
+
+// Flushed reports whether the WAL of the server is on disk up to the position.
+func Flushed(ctx context.Context, c *Conn, lsn string) (bool, error) {
+	var flushed bool
+	err := c.QueryRow(ctx, "SELECT pg_catalog.pg_current_wal_flush_lsn() >= $1::text::pg_lsn", lsn).Scan(&flushed)
+	return flushed, err
+}
+
+// Unchanged reports whether a snapshot with the mark now shows exactly what one
+// with the mark m showed, and if not, why that cannot be proven.
+//
+// A snapshot shows what the transactions have committed that it does not list as
+// running. If none was running (its xmin is its xmax), and no transaction id has
+// been assigned and finished since (the xmax now is the same), then both show
+// the commits of the same transactions. A crash could give lost ids out again,
+// and so could a standby that was promoted: therefore the WAL must have been on
+// disk, and its timeline be the same.
+func (m Mark) Unchanged(now Mark) (proven bool, why string) {
+	xmin, xmax, ok := bounds(m.Text)
+	nowXmin, nowXmax, nowOK := bounds(now.Text)
+	switch {
+	case !ok || !nowOK:
+		return false, "the text of a snapshot cannot be read"
+	case m.Timeline == "" || now.Timeline == "":
+		return false, "the source does not tell its position in the WAL, or is a standby"
+	case m.Timeline != now.Timeline:
+		return false, fmt.Sprintf("the source has changed from timeline %s to %s", m.Timeline, now.Timeline)
+	case !m.Durable:
+		return false, "what the snapshot showed was not known to be on the source's disk"
+	case xmin != xmax:
+		return false, "transactions were running when the snapshot was taken"
+	case xmax != nowXmax:
+		return false, "transactions have begun to write since"
+	case nowXmin != nowXmax:
+		return false, "transactions are running that may write"
+	}
+	return true, ""
+}
+
+// bounds returns xmin and xmax of a snapshot's text, xmin:xmax:xip,…
+func bounds(text string) (xmin, xmax string, ok bool) {
+	xmin, rest, found := strings.Cut(text, ":")
+	xmax, _, more := strings.Cut(rest, ":")
+	return xmin, xmax, found && more && xmin != "" && xmax != ""
+}

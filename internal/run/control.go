@@ -1,0 +1,244 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/pgconvoy/pgconvoy/internal/fleet"
+	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/queue"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// applyControl makes the queue what people want it to be, where that is not
+// what was applied before.
+func applyControl(ctx context.Context, q *queue.Queue, before, now ledger.Control) error {
+	if !maps.Equal(before.Caps, now.Caps) {
+		if err := q.Scale(ctx, now.Caps); err != nil {
+			return err
+		}
+	}
+	switch {
+	case now.Paused && !before.Paused:
+		return q.Pause(ctx)
+	case before.Paused && !now.Paused:
+		return q.Unpause(ctx)
+	}
+	return nil
+}
+
+// Pause stops the dispatch of tasks; those in hand are finished. Unpause goes on.
+// The planner of the run applies it within a second; where none is alive, the
+// command does.
+func Pause(ctx context.Context, o Options) error {
+	return change(ctx, o, func(ctx context.Context, l *ledger.Ledger, c *pg.Conn) error { return l.SetPaused(ctx, c, true) })
+}
+
+// Unpause undoes [Pause].
+func Unpause(ctx context.Context, o Options) error {
+	return change(ctx, o, func(ctx context.Context, l *ledger.Ledger, c *pg.Conn) error { return l.SetPaused(ctx, c, false) })
+}
+
+// Scale changes how many tasks of the stages run at once in the whole fleet.
+func Scale(ctx context.Context, o Options, caps map[tasks.Stage]int) error {
+	return change(ctx, o, func(ctx context.Context, l *ledger.Ledger, c *pg.Conn) error { return l.SetCaps(ctx, c, caps) })
+}
+
+// change records what somebody wants of an unfinished run, and applies it to the
+// queue if no planner does that.
+func change(ctx context.Context, o Options, record func(context.Context, *ledger.Ledger, *pg.Conn) error) error {
+	target, l, err := unfinished(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer target.Discard()
+	before, err := l.Control(ctx, target)
+	if err != nil {
+		return err
+	}
+	if err := record(ctx, l, target); err != nil {
+		return err
+	}
+	owned, err := ledger.Own(ctx, target)
+	if err != nil || !owned || o.Config.Embedded() {
+		return err
+	}
+	now, err := l.Control(ctx, target)
+	if err != nil {
+		return err
+	}
+	return onQueue(ctx, o, func(q *queue.Queue) error { return applyControl(ctx, q, before, now) })
+}
+
+// unfinished opens the ledger of a run that is not complete.
+func unfinished(ctx context.Context, o Options) (*pg.Conn, *ledger.Ledger, error) {
+	target, err := connectTarget(ctx, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := openLedger(ctx, target, o.Config.Run)
+	var state tasks.RunState
+	if err == nil {
+		state, err = l.State(ctx, target)
+	}
+	if err == nil && state == tasks.RunComplete {
+		err = fmt.Errorf("run %s is complete", o.Config.Run)
+	}
+	if err != nil {
+		target.Discard()
+		return nil, nil, err
+	}
+	return target, l, nil
+}
+
+// onQueue calls do with the queue of the run; it does nothing if there is none.
+func onQueue(ctx context.Context, o Options, do func(*queue.Queue) error) error {
+	conn, err := queue.Connect(ctx, fleet.QueueOptions(o.Config, "planner", o.Log))
+	if err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, openQueueFor)
+	defer cancel()
+	q, err := conn.Open(limited, o.Config.Run)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		err = nil
+	case err == nil:
+		err = do(q)
+	}
+	if errors.Is(err, queue.ErrGone) {
+		err = nil
+	}
+	return errors.Join(err, conn.Close())
+}
+
+// openQueueFor is how long a command looks for the queue of a run that should
+// have one.
+const openQueueFor = 3 * time.Second
+
+// Retry makes failed tasks ready to be tried again, all that failed if no IDs are
+// given, and returns how many. The planner of the run takes them up at once; where
+// none is alive, [Resume] does.
+func Retry(ctx context.Context, o Options, ids []tasks.ID) (int, error) {
+	target, l, err := unfinished(ctx, o)
+	if err != nil {
+		return 0, err
+	}
+	defer target.Discard()
+	n, err := l.Retry(ctx, target, ids)
+	if err != nil {
+		return 0, err
+	}
+	if n < len(ids) {
+		o.Log.Warn("not all of the tasks had failed", "tasks", len(ids), "retried", n)
+	}
+	if o.Config.Embedded() {
+		return n, nil
+	}
+	return n, onQueue(ctx, o, func(q *queue.Queue) error { return q.Exhume(ctx, ids) })
+}
+
+// Cancellation says how a run is cancelled.
+type Cancellation struct {
+	Now  bool // do not wait for what is in hand
+	Keep bool // keep what was copied, and the ledger
+}
+
+// Cancel ends a run: nothing new is given out, what is in hand is finished, or
+// ended at once, and then everything that the run made is dropped, its ledger
+// and its stream with it, unless it is to be kept.
+func Cancel(ctx context.Context, o Options, how Cancellation) error {
+	target, l, err := unfinished(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer target.Discard()
+	wish := ledger.WishDrain
+	if how.Now {
+		wish = ledger.WishCancel
+	}
+	if err := l.SetWish(ctx, target, wish); err != nil {
+		return err
+	}
+	if !o.Config.Embedded() {
+		if err := deleteStream(ctx, o); err != nil {
+			return err
+		}
+	}
+	if how.Now {
+		if err := endSessions(ctx, o, l, target); err != nil {
+			return err
+		}
+	}
+	if err := awaitOwn(ctx, o, target); err != nil {
+		return err
+	}
+	if err := awaitHands(ctx, l, target); err != nil {
+		return err
+	}
+	if err := l.Cancelled(ctx, target); err != nil {
+		return err
+	}
+	if how.Keep {
+		o.Log.Info("run is cancelled, and can be resumed", "run", o.Config.Run)
+		return nil
+	}
+	_, err = target.Exec(ctx, "SELECT pg_catalog.pg_advisory_unlock_all()") // cleanup takes it itself
+	if err != nil {
+		return fmt.Errorf("hand over to cleanup: %w", err)
+	}
+	return Cleanup(ctx, o)
+}
+
+// awaitOwn waits until the planner of the run, which has seen the wish, is gone.
+func awaitOwn(ctx context.Context, o Options, target *pg.Conn) error {
+	tick := time.NewTicker(lookEvery / 4)
+	defer tick.Stop()
+	told := false
+	for {
+		owned, err := ledger.Own(ctx, target)
+		if err != nil || owned {
+			return err
+		}
+		if !told {
+			o.Log.Info("waiting for the planner of the run to end", "run", o.Config.Run)
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// endSessions ends the sessions of all tasks that workers have in hand.
+func endSessions(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Conn) error {
+	hands, err := l.Hands(ctx, target)
+	if err != nil {
+		return err
+	}
+	var source *pg.Conn
+	for _, h := range hands {
+		if _, err := pg.Terminate(ctx, target, pg.Backend(h.Target)); err != nil {
+			return err
+		}
+		if h.Source.PID == 0 {
+			continue
+		}
+		if source == nil {
+			if source, err = connectSide(ctx, o, pg.Source); err != nil {
+				return err
+			}
+			defer source.Discard() // runs once: source is opened once
+		}
+		if _, err := pg.Terminate(ctx, source, pg.Backend(h.Source)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,461 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// Resumption is what a person says about a run whose snapshot nobody holds any
+// more, and of which it cannot be proven that the source has not changed since.
+type Resumption struct {
+	Recopy        bool // copy what was read in it again
+	NotConsistent bool // go on without that: tables may be of different moments
+	Standby       bool // wait until no other planner owns the run
+}
+
+// errReshaped says that definitions on the source are not those of the plan.
+var errReshaped = errors.New("definitions on the source have changed since the run was planned")
+
+// afresh goes on in a new snapshot that is not proven to show what the lost one
+// showed, as the person who resumed the run has said.
+func (r *running) afresh(ctx context.Context, c *pg.Conn, s pg.Snapshot, m pg.Mark, why string) error {
+	target := r.prepared.target
+	lost, err := r.ledger.LostTables(ctx, target, 0)
+	if err != nil {
+		return err
+	}
+	if !r.how.Recopy && !r.how.NotConsistent {
+		open, err := r.ledger.ReadsOpen(ctx, target)
+		if err == nil {
+			err = r.ledger.LoseSnapshot(ctx, target)
+		}
+		if err != nil {
+			return err
+		}
+		return &LostError{Run: r.Config.Run, Why: why, Tables: lost, Open: open}
+	}
+	if err := r.sameShape(ctx, s.Name); err != nil {
+		return err
+	}
+	if err := r.sameObjects(ctx, c); err != nil {
+		return err
+	}
+	nodes, err := filenodes(ctx, c)
+	if err != nil {
+		return err
+	}
+	id, err := r.ledger.AddSnapshot(ctx, target, s, m, 0)
+	if err != nil {
+		return err
+	}
+	r.adopt(c, tasks.SnapshotRef{ID: id, Name: s.Name, Text: s.Text})
+	if r.how.NotConsistent {
+		if lost, err = r.ledger.PartlyCopied(ctx, target); err != nil { // one table is never of two moments
+			return err
+		}
+		if err := r.ledger.Inconsistent(ctx, target, "the snapshot was lost ("+why+"), and --not-consistent was given"); err != nil {
+			return err
+		}
+	}
+	r.Log.Warn("run goes on in a new snapshot", "snapshot", s.Text, "tables", len(lost), "consistent", r.how.Recopy)
+	if err := r.recopy(ctx, lost); err != nil {
+		return err
+	}
+	if r.how.Recopy {
+		if err := r.againLargeObjects(ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.renumber(ctx, nodes); err != nil {
+		return err
+	}
+	return r.reconcile(ctx)
+}
+
+// sameShape makes sure that what pg_dump writes of the source in the new
+// snapshot is what it wrote when the run was planned.
+func (r *running) sameShape(ctx context.Context, snapshot string) error {
+	p := r.prepared
+	if err := p.tempDir(); err != nil {
+		return err
+	}
+	planned, fresh := filepath.Join(p.dir, "planned.dump"), filepath.Join(p.dir, "fresh.dump")
+	if err := writeArchive(ctx, r.ledger, p.target, planned); err != nil {
+		return err
+	}
+	tools, err := pg.FindTools(ctx, r.Config.PGBindir, p.source.Major(), p.target.Major())
+	if err != nil {
+		return err
+	}
+	if err := tools.DumpSchema(ctx, string(r.Config.Source.URI), snapshot, fresh, []string{ledger.Schema}); err != nil {
+		return err
+	}
+	same, err := tools.SameSchema(ctx, planned, fresh)
+	if err == nil && !same {
+		err = tasks.WithHint(errReshaped, "planner cleanup, then planner run begins anew")
+	}
+	return err
+}
+
+// sameObjects refuses large objects where there were none: no task copies them.
+func (r *running) sameObjects(ctx context.Context, c *pg.Conn) error {
+	ranges, err := r.ledger.LargeObjects(ctx, r.prepared.target)
+	if err != nil || len(ranges) > 0 {
+		return err
+	}
+	var there bool
+	err = c.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pg_catalog.pg_largeobject_metadata)").Scan(&there)
+	if err != nil {
+		return fmt.Errorf("look for large objects: %w", err)
+	}
+	if there {
+		return tasks.WithHint(fmt.Errorf("%w: there are large objects now", errReshaped), "planner cleanup, then planner run begins anew")
+	}
+	return nil
+}
+
+// filenodes returns where the tables are stored now, by their oids. Their
+// session has them locked.
+func filenodes(ctx context.Context, c *pg.Conn) (map[uint32]uint32, error) {
+	rows, err := c.Query(ctx, "SELECT oid, coalesce(pg_catalog.pg_relation_filenode(oid), 0)::oid FROM pg_catalog.pg_class WHERE relkind = 'r'")
+	if err != nil {
+		return nil, fmt.Errorf("read where tables are stored: %w", err)
+	}
+	nodes := map[uint32]uint32{}
+	var id, node uint32
+	_, err = pgx.ForEachRow(rows, []any{&id, &node}, func() error {
+		nodes[id] = node
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read where tables are stored: %w", err)
+	}
+	return nodes, nil
+}
+
+// renumber makes the open copies expect their tables where they are stored now:
+// what was rewritten since the plan is whole in the new snapshot.
+func (r *running) renumber(ctx context.Context, nodes map[uint32]uint32) error {
+	target := r.prepared.target
+	open, err := r.ledger.Tasks(ctx, target, []tasks.State{tasks.Pending, tasks.Ready, tasks.Failed}, tasks.KindCopy, tasks.KindBundle, tasks.KindExtensionData)
+	if err != nil {
+		return err
+	}
+	for _, t := range open {
+		spec, err := renumbered(t, nodes)
+		if err != nil {
+			return err
+		}
+		changed, err := tasks.New(t.Kind, t.ID, spec)
+		if err == nil {
+			err = r.ledger.ReplaceSpec(ctx, target, changed)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func renumbered(t tasks.Task, nodes map[uint32]uint32) (any, error) {
+	if t.Kind == tasks.KindCopy {
+		spec, err := tasks.Decode[tasks.Copy](t)
+		spec.Table.Filenode = nodes[spec.Table.OID]
+		return spec, err
+	}
+	spec, err := tasks.Decode[tasks.Bundle](t)
+	for i := range spec.Tables {
+		table := &spec.Tables[i].Copy.Table
+		table.Filenode = nodes[table.OID]
+	}
+	return spec, err
+}
+
+// recopyChunk is how many tables one transaction empties.
+const recopyChunk = 50
+
+// recopy empties tables whose rows are to be copied again, and makes the tasks
+// open again that fill them and that follow. It is idempotent.
+func (r *running) recopy(ctx context.Context, tables []tasks.Name) error {
+	target := r.prepared.target
+	copies, err := r.copiesOf(ctx, tables)
+	if err != nil || len(copies) == 0 {
+		return err
+	}
+	for chunk := range slices.Chunk(copies, recopyChunk) {
+		if err := pgx.BeginTxFunc(ctx, target, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(pgx.Tx) error {
+			return r.empty(ctx, chunk)
+		}); err != nil {
+			return fmt.Errorf("empty tables that are copied again: %w", err)
+		}
+	}
+	// What looked at their rows looks again.
+	late, err := r.ledger.Tasks(ctx, target, []tasks.State{tasks.Done}, tasks.KindVerify, tasks.KindSequences, tasks.KindRefresh)
+	if err != nil {
+		return err
+	}
+	return r.ledger.Reopen(ctx, target, idsOf(late), true)
+}
+
+func idsOf(list []tasks.Task) []tasks.ID {
+	ids := make([]tasks.ID, len(list))
+	for i, t := range list {
+		ids[i] = t.ID
+	}
+	return ids
+}
+
+// copiesOf returns the done tasks that have copied rows of the tables, and with
+// each bundle those of its other tables, and with each partition that was
+// loaded through its root those of the others.
+func (r *running) copiesOf(ctx context.Context, tables []tasks.Name) ([]tasks.Task, error) {
+	done, err := r.ledger.Tasks(ctx, r.prepared.target, []tasks.State{tasks.Done}, tasks.KindCopy, tasks.KindBundle, tasks.KindExtensionData)
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[tasks.Name]bool{}
+	for _, t := range tables {
+		wanted[t] = true
+	}
+	roots := map[tasks.Name]bool{}
+	var list, others []tasks.Task
+	for _, t := range done {
+		copies, err := copiesIn(t)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(copies, func(c tasks.Copy) bool { return wanted[c.Table.Name] }) {
+			others = append(others, t)
+			continue
+		}
+		list = append(list, t)
+		if copies[0].Into != nil {
+			roots[*copies[0].Into] = true
+		}
+	}
+	for _, t := range others {
+		copies, err := copiesIn(t)
+		if err == nil && len(copies) > 0 && copies[0].Into != nil && roots[*copies[0].Into] {
+			list = append(list, t)
+		}
+	}
+	// The parts of one table stay together.
+	slices.SortStableFunc(list, func(x, y tasks.Task) int { return slices.Compare([]byte(x.Group), []byte(y.Group)) })
+	return list, nil
+}
+
+// copiesIn returns what a task copies; a bundle that was split copies nothing.
+func copiesIn(t tasks.Task) ([]tasks.Copy, error) {
+	if t.Kind == tasks.KindCopy {
+		c, err := tasks.Decode[tasks.Copy](t)
+		return []tasks.Copy{c}, err
+	}
+	b, err := tasks.Decode[tasks.Bundle](t)
+	copies := make([]tasks.Copy, len(b.Tables))
+	for i, l := range b.Tables {
+		copies[i] = l.Copy
+	}
+	return copies, err
+}
+
+// empty does that for some tasks, in the target's transaction.
+func (r *running) empty(ctx context.Context, copies []tasks.Task) error {
+	target := r.prepared.target
+	if err := r.ledger.LockTasks(ctx, target, idsOf(copies)); err != nil {
+		return err
+	}
+	seen := map[tasks.Name]bool{}
+	for _, t := range copies {
+		list, err := copiesIn(t)
+		if err != nil {
+			return err
+		}
+		slices.Reverse(list) // the configuration tables of extensions come in the order of their references
+		for _, c := range list {
+			if seen[c.Target()] {
+				continue
+			}
+			seen[c.Target()] = true
+			if err := r.emptyTable(ctx, t, c); err != nil {
+				return fmt.Errorf("%s: %w", c.Target(), err)
+			}
+		}
+	}
+	return r.ledger.Reopen(ctx, target, idsOf(copies), true)
+}
+
+// emptyTable removes the rows of a table, after the foreign keys that would
+// refuse that, and its indexes and constraints if the table has tasks of its own
+// that make them again.
+func (r *running) emptyTable(ctx context.Context, t tasks.Task, c tasks.Copy) error {
+	target := r.prepared.target
+	name := c.Target()
+	if t.Kind == tasks.KindExtensionData {
+		sql := "DELETE FROM ONLY " + name.String()
+		if c.Where != "" {
+			sql += " WHERE " + c.Where
+		}
+		_, err := target.Exec(ctx, sql)
+		return err
+	}
+	only := "ONLY "
+	if c.Into != nil {
+		only = "" // the rows are in its partitions
+	}
+	if _, err := target.Exec(ctx, fmt.Sprintf("LOCK TABLE %s%s IN ACCESS EXCLUSIVE MODE", only, name)); err != nil {
+		return err
+	}
+	if err := r.dropForeignKeys(ctx, name); err != nil {
+		return err
+	}
+	if t.Kind == tasks.KindCopy {
+		if err := r.dropIndexes(ctx, name); err != nil {
+			return err
+		}
+	}
+	if _, err := target.Exec(ctx, fmt.Sprintf("TRUNCATE %s%s", only, name)); err != nil {
+		return err
+	}
+	ids, err := r.ledger.OnTable(ctx, target, name, tasks.KindAnalyze)
+	if err != nil {
+		return err
+	}
+	return r.ledger.Reopen(ctx, target, ids, true)
+}
+
+// foreignKeysSQL lists the foreign keys of and to a table or its partitions,
+// each where it was declared.
+const foreignKeysSQL = `WITH RECURSIVE tree AS (
+		SELECT $1::text::regclass::oid AS oid UNION SELECT relid::oid FROM pg_catalog.pg_partition_tree($1::text::regclass)),
+	up AS (
+		SELECT k.oid, k.conparentid FROM pg_catalog.pg_constraint k JOIN tree ON k.conrelid = tree.oid OR k.confrelid = tree.oid WHERE k.contype = 'f'
+		UNION SELECT p.oid, p.conparentid FROM up JOIN pg_catalog.pg_constraint p ON p.oid = up.conparentid)
+	SELECT n.nspname::text, c.relname::text, k.conname::text FROM up JOIN pg_catalog.pg_constraint k ON k.oid = up.oid
+	JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	WHERE up.conparentid = 0 ORDER BY 1, 2, 3`
+
+// dropForeignKeys drops the foreign keys in both directions and makes their
+// tasks open again.
+func (r *running) dropForeignKeys(ctx context.Context, table tasks.Name) error {
+	target := r.prepared.target
+	rows, err := target.Query(ctx, foreignKeysSQL, table.String())
+	if err != nil {
+		return fmt.Errorf("list foreign keys: %w", err)
+	}
+	keys, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Schema, Table, Name string }])
+	if err != nil {
+		return fmt.Errorf("list foreign keys: %w", err)
+	}
+	var ids []tasks.ID
+	for _, k := range keys {
+		owner := tasks.Name{Schema: k.Schema, Name: k.Table}
+		if _, err := target.Exec(ctx, fmt.Sprintf("ALTER TABLE %s DROP CONSTRAINT %s", owner, tasks.QuoteIdent(k.Name))); err != nil {
+			return fmt.Errorf("drop foreign key %s of %s: %w", k.Name, owner, err)
+		}
+		ids = append(ids, tasks.NewID(tasks.KindFKeyAdd, k.Schema, k.Table, k.Name, "add"), tasks.NewID(tasks.KindFKeyValidate, k.Schema, k.Table, k.Name, "validate"))
+	}
+	return r.ledger.Reopen(ctx, target, ids, false)
+}
+
+// dropIndexesSQL makes the statements that drop the constraints and the indexes
+// of a table, none if one of them belongs to an index of a partitioned table:
+// the rows are then loaded with them in place.
+const dropIndexesSQL = `SELECT CASE WHEN k.oid IS NOT NULL
+		THEN pg_catalog.format('ALTER TABLE ONLY %s DROP CONSTRAINT %I', x.indrelid::regclass, k.conname)
+		ELSE pg_catalog.format('DROP INDEX %s', x.indexrelid::regclass) END
+	FROM pg_catalog.pg_index x LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = x.indexrelid AND k.conrelid = x.indrelid AND k.contype IN ('p', 'u', 'x')
+	WHERE x.indrelid = $1::text::regclass AND NOT EXISTS (SELECT FROM pg_catalog.pg_index a JOIN pg_catalog.pg_inherits i ON i.inhrelid = a.indexrelid
+		WHERE a.indrelid = x.indrelid)`
+
+// dropIndexes drops the table's constraints and indexes and makes their tasks
+// open again. What something else depends on stays, with all others: loading
+// takes longer then.
+func (r *running) dropIndexes(ctx context.Context, table tasks.Name) error {
+	target := r.prepared.target
+	ids, err := r.ledger.OnTable(ctx, target, table, tasks.KindIndex, tasks.KindAttach)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	if err := r.ledger.LockTasks(ctx, target, ids); err != nil {
+		return err
+	}
+	rows, err := target.Query(ctx, dropIndexesSQL, table.String())
+	if err != nil {
+		return fmt.Errorf("list indexes: %w", err)
+	}
+	drops, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return fmt.Errorf("list indexes: %w", err)
+	}
+	if len(drops) == 0 {
+		return nil
+	}
+	err = target.Script(ctx, slices.Concat([]string{"SAVEPOINT indexes"}, drops))
+	var script *pg.ScriptError
+	if errors.As(err, &script) && !target.IsClosed() {
+		r.Log.Info("indexes stay while the rows are copied again", "table", table.String(), "err", script.Err)
+		_, err = target.Exec(ctx, "ROLLBACK TO SAVEPOINT indexes")
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("drop indexes: %w", err)
+	}
+	return r.ledger.Reopen(ctx, target, ids, false)
+}
+
+// againLargeObjects drops the large objects that were copied, and makes their
+// tasks open again, with ranges that hold all that there may be by now.
+func (r *running) againLargeObjects(ctx context.Context) error {
+	target := r.prepared.target
+	all, err := r.ledger.Tasks(ctx, target, []tasks.State{tasks.Pending, tasks.Ready, tasks.Failed, tasks.Done}, tasks.KindLargeObjects)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	ranges := make([]tasks.LargeObjects, len(all))
+	first, last := 0, 0
+	for i, t := range all {
+		if ranges[i], err = tasks.Decode[tasks.LargeObjects](t); err != nil {
+			return err
+		}
+		if ranges[i].From < ranges[first].From {
+			first = i
+		}
+		if ranges[i].To > ranges[last].To {
+			last = i
+		}
+	}
+	return pgx.BeginTxFunc(ctx, target, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(pgx.Tx) error {
+		if err := r.ledger.LockTasks(ctx, target, idsOf(all)); err != nil {
+			return err
+		}
+		if err := r.ledger.Reopen(ctx, target, idsOf(all), false); err != nil {
+			return err
+		}
+		for _, o := range ranges {
+			if _, err := target.Conn.Exec(ctx, dropLargeObjectsSQL, o.From, o.To); err != nil {
+				return fmt.Errorf("drop large objects: %w", err)
+			}
+		}
+		ranges[first].From, ranges[last].To = 1, math.MaxUint32
+		for _, i := range []int{first, last} {
+			wider, err := tasks.New(all[i].Kind, all[i].ID, ranges[i])
+			if err == nil {
+				err = r.ledger.ReplaceSpec(ctx, target, wider)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

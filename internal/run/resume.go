@@ -1,0 +1,203 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pgconvoy/pgconvoy/internal/fleet"
+	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// Resume goes on with a run that its planner has left, from the ledger alone:
+// any planner on any host may do that. What failed is tried again. Rows go on
+// being read in the run's snapshot if anybody still holds it; if nobody does, how
+// says what to do unless the source is proven not to have changed. The result is
+// that of [Run]; a run that is complete already is no error.
+func Resume(ctx context.Context, o Options, how Resumption) (report tasks.Report, err error) {
+	p, l, err := find(ctx, o)
+	if err != nil {
+		return report, err
+	}
+	defer p.Close()
+	if how.Standby && o.Config.Embedded() {
+		return report, tasks.WithHint(errors.New("a planner can stand by only with a NATS server that others share"), "set nats.url")
+	}
+	conn, stop, err := openQueue(ctx, o)
+	if err != nil {
+		return report, err
+	}
+	defer stop()
+	r := &running{Options: o, prepared: p, ledger: l, conn: conn, how: how}
+	if how.Standby {
+		state, err := r.standBy(ctx)
+		if err != nil || state != tasks.RunRunning {
+			return report, err
+		}
+	} else if err := own(ctx, p.target); err != nil {
+		return report, err
+	}
+	state, err := l.State(ctx, p.target)
+	if err != nil {
+		return report, err
+	}
+	if state == tasks.RunComplete {
+		o.Log.Info("run is complete already", "run", o.Config.Run)
+		return l.Report(ctx, p.target)
+	}
+	if err := r.takeOver(ctx); err != nil {
+		return report, err
+	}
+	runErr := r.work(ctx)
+	return r.end(context.WithoutCancel(ctx), runErr)
+}
+
+// find connects to both databases and opens the ledger of the run.
+func find(ctx context.Context, o Options) (_ *Prepared, _ *ledger.Ledger, err error) {
+	p, err := connectBoth(ctx, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	l, err := openLedger(ctx, p.target, o.Config.Run)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := p.fingerprints(ctx); err != nil {
+		return nil, nil, err
+	}
+	if fp := l.Run().FP; fp != p.fingerprint {
+		return nil, nil, tasks.WithHint(fmt.Errorf("run %s is about source %s and target %s, and these are %s and %s",
+			o.Config.Run, fp.Source, fp.Target, p.fingerprint.Source, p.fingerprint.Target), "give the databases that the run was begun with")
+	}
+	return p, l, nil
+}
+
+// openLedger opens the ledger of the run, with a hint if there is none.
+func openLedger(ctx context.Context, target *pg.Conn, name string) (*ledger.Ledger, error) {
+	l, err := ledger.Open(ctx, target, name)
+	if errors.Is(err, ledger.ErrNoRun) {
+		return nil, tasks.WithHint(fmt.Errorf("run %s: %w", name, err), "planner runs lists what there is; --run names another run")
+	}
+	return l, err
+}
+
+// takeOver makes this process the planner of the run.
+func (r *running) takeOver(ctx context.Context) error {
+	target := r.prepared.target
+	n, err := r.ledger.Retry(ctx, target, nil)
+	if err != nil {
+		return err
+	}
+	if err := r.ledger.Resume(ctx, target, fleet.Name()); err != nil {
+		return err
+	}
+	counts, err := r.ledger.Counts(ctx, target)
+	if err != nil {
+		return err
+	}
+	r.Log.Info("run goes on", "run", r.Config.Run, "uid", r.ledger.Run().UID, "done", counts[tasks.Done], "tasks", counts.Total(), "retried", n)
+	return nil
+}
+
+// begin looks after the snapshot, and after what the target may have lost, before
+// the first task of a resumed run is published.
+func (r *running) begin(ctx context.Context) error {
+	if err := r.releaseSnapshot(ctx); err != nil {
+		return err
+	}
+	for !r.released {
+		if err := r.keepSnapshot(ctx); err != nil {
+			return err
+		}
+		if _, held := r.keeper.Held(); held {
+			break
+		}
+		select { // workers that are alive say so every few seconds
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(lookEvery * 2):
+		}
+	}
+	if err := r.mixed(ctx); err != nil {
+		return err
+	}
+	return r.notice(ctx)
+}
+
+// mixed finishes what an earlier resume began: a copy of tables that were read
+// in a snapshot that is gone.
+func (r *running) mixed(ctx context.Context) error {
+	s, err := r.ledger.Snapshot(ctx, r.prepared.target)
+	if errors.Is(err, tasks.ErrSnapshotLost) {
+		return nil // released: nothing is read any more
+	}
+	if err != nil {
+		return err
+	}
+	lost, err := r.ledger.LostTables(ctx, r.prepared.target, s.ID)
+	if err != nil || len(lost) == 0 {
+		return err
+	}
+	consistent, err := r.ledger.Consistent(ctx, r.prepared.target)
+	if err != nil || !consistent {
+		return err
+	}
+	if !r.how.Recopy {
+		open, err := r.ledger.ReadsOpen(ctx, r.prepared.target)
+		if err != nil {
+			return err
+		}
+		return &LostError{Run: r.Config.Run, Why: "an earlier resume was interrupted", Tables: lost, Open: open}
+	}
+	return r.recopy(ctx, lost)
+}
+
+// standBy waits until no other planner owns the run, and keeps its snapshot alive
+// meanwhile. It returns the state that the run is in then: running if it was
+// left.
+func (r *running) standBy(ctx context.Context) (tasks.RunState, error) {
+	r.Log.Info("standing by", "run", r.Config.Run)
+	q, err := r.conn.Open(ctx, r.Config.Run)
+	if err != nil {
+		return "", err
+	}
+	r.keeper = fleet.NewKeeper(q, r.ledger, fleet.FromConfig(r.Config, r.Version, r.Log))
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		target, err := r.prepared.liveTarget(ctx)
+		if err != nil && ctx.Err() == nil {
+			r.Log.Warn("target cannot be reached", "err", err)
+		}
+		if err == nil {
+			state, err := r.ledger.State(ctx, target)
+			if errors.Is(err, ledger.ErrNoRun) || err == nil && state != tasks.RunRunning {
+				r.keeper.Release(ctx)
+				r.Log.Info("run has ended without this planner", "run", r.Config.Run, "state", string(state))
+				return state, nil
+			}
+			if owned, err := ledger.Own(ctx, target); err == nil && owned {
+				return tasks.RunRunning, nil
+			}
+			if s, err := r.ledger.Snapshot(ctx, target); err == nil {
+				r.keeper.Beat(ctx)
+				_, _ = r.keeper.Hold(ctx, s) // the planner that owns the run says so if it is lost
+			} else {
+				r.keeper.Release(ctx)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,320 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pgconvoy/pgconvoy/internal/fleet"
+	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/queue"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// When the planner warns.
+const (
+	noWorkersAfter = 90 * time.Second // twice as long as a keeper is remembered
+	stalledAfter   = time.Minute      // without a byte, in a task that moves bytes
+	askWorkersFor  = 500 * time.Millisecond
+)
+
+// watcher is what the planner remembers in order to warn once, and not too early.
+type watcher struct {
+	workersSeen time.Time // when a worker last answered
+	warned      map[string]bool
+}
+
+// watch says how far the run is to those who look at the queue, and warns of what
+// does not get on. It changes nothing; what it cannot find out it leaves out.
+func (r *running) watch(ctx context.Context) error {
+	s, err := r.status(ctx)
+	if err != nil {
+		return err
+	}
+	r.warn(s.Warnings)
+	q, _ := r.current()
+	if err := q.PutStatus(ctx, s); err != nil && ctx.Err() == nil {
+		r.Log.Debug("status is not published", "err", err)
+	}
+	return nil
+}
+
+// warn logs what was not logged before.
+func (r *running) warn(warnings []string) {
+	seen := map[string]bool{}
+	for _, w := range warnings {
+		key := w[:min(len(w), warnKey)]
+		seen[key] = true
+		if !r.warned[key] {
+			r.Log.Warn(w)
+		}
+	}
+	r.warned = seen
+}
+
+// warnKey is how much of a warning tells it from others: the rest may change
+// from look to look.
+const warnKey = 60
+
+// status puts together what the ledger, the queue and the servers say.
+func (r *running) status(ctx context.Context) (tasks.RunStatus, error) {
+	target := r.prepared.target
+	s, err := r.ledger.Status(ctx, target)
+	if err != nil {
+		return s, err
+	}
+	s.Planner = fleet.Name()
+	source, err := r.lookingSource(ctx)
+	if err == nil {
+		defer source.Discard()
+	} else if ctx.Err() == nil {
+		s.Warnings = append(s.Warnings, "the source cannot be reached: "+err.Error())
+	}
+	if err := explainStalls(ctx, &s, source, target); err != nil {
+		return s, err
+	}
+	q, _ := r.current()
+	r.askQueue(ctx, q, &s)
+	return s, nil
+}
+
+// lookingSource opens a session on the source for a look.
+func (r *running) lookingSource(ctx context.Context) (*pg.Conn, error) {
+	limited, cancel := context.WithTimeout(ctx, roundEvery)
+	defer cancel()
+	return connectSide(limited, r.Options, pg.Source)
+}
+
+// askQueue adds what the queue and the workers say.
+func (r *running) askQueue(ctx context.Context, q *queue.Queue, s *tasks.RunStatus) {
+	var err error
+	if s.Stages, err = q.Stages(ctx); err != nil {
+		if ctx.Err() == nil {
+			s.Warnings = append(s.Warnings, "the queue cannot be reached: "+err.Error())
+		}
+		return
+	}
+	if s.Workers, err = r.conn.Workers(ctx, r.Config.Run, askWorkersFor); err != nil {
+		return
+	}
+	if keepers, err := q.Keepers(ctx); err == nil {
+		s.Snapshot.Keepers = len(keepers)
+	}
+	if len(s.Workers) > 0 || r.workersSeen.IsZero() {
+		r.workersSeen = time.Now()
+	}
+	outstanding := 0
+	for _, stage := range s.Stages {
+		outstanding += stage.Queued + stage.Leased
+	}
+	if since := time.Since(r.workersSeen); outstanding > 0 && since > noWorkersAfter {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("no workers: %d tasks wait, and no worker was heard of for %s; start workers for run %s",
+			outstanding, since.Round(time.Second), r.Config.Run))
+	}
+	if s.Paused {
+		s.Warnings = append(s.Warnings, "the run is paused: planner unpause goes on")
+	}
+}
+
+// explainStalls says why running tasks do not get on, and what the snapshot costs
+// the source, which may be nil.
+func explainStalls(ctx context.Context, s *tasks.RunStatus, source, target *pg.Conn) error {
+	if source != nil && s.Snapshot.Held {
+		var err error
+		if s.Snapshot.XminAge, err = pg.HeldBack(ctx, source); err != nil {
+			return err
+		}
+	}
+	for i := range s.Running {
+		task := &s.Running[i]
+		lease := s.Leases[i]
+		reason, err := stall(ctx, lease, source, target)
+		if err != nil {
+			return err
+		}
+		if reason == "" {
+			continue
+		}
+		task.Stall = reason
+		s.Warnings = append(s.Warnings, fmt.Sprintf("stalled: %s on %s: %s", task.Task, task.Worker, reason))
+	}
+	return nil
+}
+
+// stall returns why a task does not get on, "" if it does.
+func stall(ctx context.Context, l tasks.Lease, source, target *pg.Conn) (string, error) {
+	if l.Silent > stalledAfter {
+		return fmt.Sprintf("its worker was not heard of for %s: it is frozen, cut off or gone", l.Silent.Round(time.Second)), nil
+	}
+	if l.Still < stalledAfter {
+		return "", nil
+	}
+	a, there, err := pg.Watch(ctx, target, pg.Backend(l.Target))
+	if err != nil || !there {
+		return "", err
+	}
+	reason := a.Reason(pg.Target)
+	if reason == "" {
+		return "", nil // the target works: an index is being built, or a key validated
+	}
+	if a.Wait == "ClientRead" && l.Source.PID != 0 && source != nil {
+		b, there, err := pg.Watch(ctx, source, pg.Backend(l.Source))
+		if err != nil {
+			return "", err
+		}
+		switch why := b.Reason(pg.Source); {
+		case !there:
+			reason = "the session on the source is gone"
+		case why != "":
+			reason = why
+			a = b
+		default:
+			reason = "the source works, and sends nothing"
+			a = b
+		}
+	}
+	return fmt.Sprintf("nothing moved for %s: %s, in: %s", l.Still.Round(time.Second), reason, a.Query), nil
+}
+
+// Status says how far a run is, from the ledger if the target can be reached,
+// with what the queue says beside it; or from the queue alone, as the planner
+// last told it. It changes nothing.
+func Status(ctx context.Context, o Options) (tasks.RunStatus, error) {
+	var conn *queue.Conn
+	var queueErr error
+	if !o.Config.Embedded() {
+		if conn, queueErr = queue.Connect(ctx, fleet.QueueOptions(o.Config, "observer", o.Log)); queueErr == nil {
+			defer func() { _ = conn.Close() }()
+		}
+	}
+	if o.Config.Target.URI == "" {
+		if conn == nil {
+			return tasks.RunStatus{}, queueErr
+		}
+		return conn.Status(ctx, o.Config.Run)
+	}
+	s, err := ledgerStatus(ctx, o)
+	if err != nil && conn != nil {
+		if told, told2 := conn.Status(ctx, o.Config.Run); told2 == nil {
+			told.Warnings = append(told.Warnings, "the ledger cannot be read: "+err.Error())
+			return told, nil
+		}
+	}
+	if err != nil {
+		return s, err
+	}
+	if queueErr != nil {
+		s.Warnings = append(s.Warnings, "the queue cannot be reached: "+queueErr.Error())
+	}
+	if conn != nil {
+		askQueueFor(ctx, conn, o, &s)
+	}
+	return s, nil
+}
+
+func askQueueFor(ctx context.Context, conn *queue.Conn, o Options, s *tasks.RunStatus) {
+	limited, cancel := context.WithTimeout(ctx, openQueueFor)
+	defer cancel()
+	q, err := conn.Open(limited, o.Config.Run)
+	if err == nil {
+		s.Stages, err = q.Stages(limited)
+	}
+	if err == nil {
+		s.Workers, err = conn.Workers(limited, o.Config.Run, askWorkersFor)
+	}
+	if err == nil {
+		var keepers []tasks.Keeper
+		keepers, err = q.Keepers(limited)
+		s.Snapshot.Keepers = len(keepers)
+	}
+	if err != nil {
+		s.Warnings = append(s.Warnings, "the queue does not tell all: "+err.Error())
+	}
+}
+
+// ledgerStatus reads the status from the target alone, and looks at the source if
+// that is known.
+func ledgerStatus(ctx context.Context, o Options) (tasks.RunStatus, error) {
+	target, err := connectTarget(ctx, o)
+	if err != nil {
+		return tasks.RunStatus{}, err
+	}
+	defer target.Discard()
+	l, err := openLedger(ctx, target, o.Config.Run)
+	if err != nil {
+		return tasks.RunStatus{}, err
+	}
+	s, err := l.Status(ctx, target)
+	if err != nil {
+		return s, err
+	}
+	owned, err := ledger.Owned(ctx, target)
+	if err != nil {
+		return s, err
+	}
+	if !owned && s.State == tasks.RunRunning {
+		s.Planner = ""
+		s.Warnings = append(s.Warnings, "no planner owns the run: planner resume goes on with it")
+	}
+	var source *pg.Conn
+	if o.Config.Source.URI != "" {
+		if source, err = connectSide(ctx, o, pg.Source); err == nil {
+			defer source.Discard()
+		}
+	}
+	return s, explainStalls(ctx, &s, source, target)
+}
+
+// Runs lists the runs that the target's ledger and the queue know of, each as far
+// as it can be told.
+func Runs(ctx context.Context, o Options) ([]tasks.RunStatus, error) {
+	var list []tasks.RunStatus
+	var errs []error
+	if o.Config.Target.URI != "" {
+		found, err := ledgerRuns(ctx, o)
+		list, errs = append(list, found...), append(errs, err)
+	}
+	if !o.Config.Embedded() {
+		conn, err := queue.Connect(ctx, fleet.QueueOptions(o.Config, "observer", o.Log))
+		if err == nil {
+			var told []tasks.RunStatus
+			told, err = conn.Statuses(ctx)
+			for _, s := range told {
+				if !slices.ContainsFunc(list, func(k tasks.RunStatus) bool { return k.RunUID == s.RunUID }) {
+					list = append(list, s)
+				}
+			}
+			err = errors.Join(err, conn.Close())
+		}
+		errs = append(errs, err)
+	}
+	return list, errors.Join(errs...)
+}
+
+func ledgerRuns(ctx context.Context, o Options) ([]tasks.RunStatus, error) {
+	target, err := connectTarget(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer target.Discard()
+	names, err := ledger.Runs(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	var list []tasks.RunStatus
+	for _, name := range names {
+		l, err := ledger.Open(ctx, target, name)
+		if err != nil {
+			return list, err
+		}
+		s, err := l.Status(ctx, target)
+		if err != nil {
+			return list, err
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
