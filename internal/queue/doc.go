@@ -10,5 +10,7 @@
 // Names and limits of everything on the server are in names.go. What talks to
 // the server goes to the file of its noun: the connection to conn.go, the
 // stream and its consumers to stream.go, sending to publish.go, receiving to
-// pull.go and delivery.go, announcements to events.go.
+// pull.go and delivery.go, announcements to events.go. What all runs share is
+// made in shared.go and read with stored.go; who holds the snapshot and how far
+// a run is, both kept in the bucket, are in keeper.go and status.go.
 package queue

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,10 +13,15 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// ErrGone is returned when the stream of the run, or the consumer of a stage,
-// does not exist any more: the run ended, somebody deleted it, or a server
-// that keeps it in memory was restarted. Only [Conn.Create] brings it back.
+// ErrGone is returned when the stream of the run, the consumer of a stage, the
+// bucket or the stream of dead letters does not exist, or not any more: the
+// run ended, somebody deleted it, or a server that keeps it in memory was
+// restarted. Only [Conn.Create] brings it back.
 var ErrGone = errors.New("the queue of the run is gone")
+
+// ErrNoStatus is returned when nobody has said how far the run is, or the run
+// has been forgotten.
+var ErrNoStatus = errors.New("the queue knows no status of the run")
 
 // ErrClosed is returned by everything that is called after [Conn.Close].
 var ErrClosed = errors.New("the connection to the queue is closed")
@@ -111,8 +117,20 @@ const (
 	codeNoRoom        jetstream.ErrorCode = 10023
 	codeNoMemory      jetstream.ErrorCode = 10028
 	codeNoStorage     jetstream.ErrorCode = 10047
+	codeNoPeers       jetstream.ErrorCode = 10005
+	codeTooManyTotal  jetstream.ErrorCode = 10027 // streams
+	codeTooLarge      jetstream.ErrorCode = 10122 // for one stream of the account
 	codeSubjectsTaken jetstream.ErrorCode = 10065
 )
+
+// lacksRoom reports whether a stream was refused because of its size, or
+// because the account may have no more streams.
+func lacksRoom(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return ok && slices.Contains([]jetstream.ErrorCode{
+		codeNoRoom, codeNoMemory, codeNoStorage, codeNoPeers, codeTooManyTotal, codeTooLarge,
+	}, api.ErrorCode)
+}
 
 // classify gives an error of the client or of the server its type: ErrGone,
 // ErrClosed, a TransientError, or the error as it is. An error of ctx itself

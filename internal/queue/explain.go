@@ -84,7 +84,7 @@ func explainCreate(o Options, run string, err error) error {
 	case codeNoRoom, codeNoMemory, codeNoStorage:
 		return tasks.WithHint(err, fmt.Sprintf("the stream asks for %d MiB; give the server or the account more storage, or lower the limit of the stream", o.MaxBytes>>20))
 	case codeSubjectsTaken:
-		return tasks.WithHint(err, fmt.Sprintf("another stream of this account takes the subjects %s>; remove it, or give the run another name", taskPrefix(run)))
+		return tasks.WithHint(err, fmt.Sprintf("another stream of this account takes subjects below %s or %s; remove it, or give the run another name", SubjectPrefix+run, keyPrefix))
 	}
 	return err
 }

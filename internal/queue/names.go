@@ -15,9 +15,13 @@ import (
 //	consumer  <stage>                    durable, filter pgconvoy.<run>.task.<stage>.>
 //	subject   pgconvoy.<run>.task.<id>   a task, as an envelope in JSON
 //	subject   pgconvoy.<run>.event.task  an announcement, not stored
+//	bucket    pgconvoy                   of all runs, in the stream KV_pgconvoy
+//	key       <run>.run                  how far a run is
+//	key       <run>.keeper.<process>     who holds the snapshot; expires
 const (
 	StreamPrefix  = "PGCONVOY-"
 	SubjectPrefix = "pgconvoy."
+	Bucket        = "pgconvoy"
 
 	// Headers of a task, so that tools can tell messages apart without
 	// decoding them. Workers trust the envelope alone.
@@ -50,8 +54,15 @@ const (
 	// connection.
 	MaxSubjectBytes = 2048
 
-	publishWindow   = 1000 // messages on the way in one Publish
-	maxWaiting      = 8192 // slots that may wait on one stage; cannot be changed later
+	// KeeperTTL is how long a keeper is listed after it was registered. A
+	// holder registers again three times in it.
+	KeeperTTL = 45 * time.Second
+
+	markerTTL       = time.Minute // how long the bucket tells watchers that a key is gone
+	maxStatus       = 512 << 10   // bytes of a status, half of what a server lets pass
+	readBatch       = 256         // stored messages in one answer
+	publishWindow   = 1000        // messages on the way in one Publish
+	maxWaiting      = 8192        // slots that may wait on one stage; cannot be changed later
 	duplicateWindow = 10 * time.Minute
 	eventBuffer     = 256 // announcements that wait for a slow reader
 
@@ -88,6 +99,15 @@ func Subject(run string, id tasks.ID) string { return taskPrefix(run) + string(i
 func taskPrefix(run string) string  { return SubjectPrefix + run + ".task." }
 func eventPrefix(run string) string { return SubjectPrefix + run + ".event." }
 
+// The bucket is a stream; a key is the tail of a subject.
+const (
+	bucketStream = "KV_" + Bucket
+	keyPrefix    = "$KV." + Bucket + "."
+)
+
+func statusKey(run string) string     { return keyPrefix + run + ".run" }
+func keeperKey(run, id string) string { return keyPrefix + run + ".keeper." + id }
+
 func stageFilter(run string, s tasks.Stage) string { return taskPrefix(run) + string(s) + ".>" }
 
 // checkRun reports whether a run's name can be part of a stream's name and of
@@ -107,11 +127,24 @@ func checkID(id tasks.ID) error {
 		return fmt.Errorf("task id %q does not begin with a stage", clip(string(id)))
 	}
 	for token := range strings.SplitSeq(rest, ".") {
-		if token == "" || strings.ContainsFunc(token, func(r rune) bool { return !isTokenRune(r) }) {
+		if !isToken(token) {
 			return fmt.Errorf("task id %q is not made of subject tokens", clip(string(id)))
 		}
 	}
 	return nil
+}
+
+// checkProcess reports whether the ID of a process can be a token of a subject
+// and of a key.
+func checkProcess(id string) error {
+	if !isToken(id) {
+		return fmt.Errorf("process id %q is not a subject token", clip(id))
+	}
+	return nil
+}
+
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return !isTokenRune(r) })
 }
 
 // isTokenRune reports whether [tasks.Token] may write the character.

@@ -104,16 +104,16 @@ func (q *Queue) publishError(ctx context.Context, m *nats.Msg, err error) error 
 		err = &FullError{Err: err}
 	}
 	if isAny(err, jetstream.ErrNoStreamResponse, nats.ErrNoResponders) {
-		err = q.whyNobody(ctx, err)
+		err = q.conn.whyNobody(ctx, q.stream, err)
 	}
 	task := strings.TrimPrefix(m.Subject, taskPrefix(q.run))
 	return fmt.Errorf("publish task %s: %w", task, classify(ctx, err))
 }
 
-// whyNobody finds out why nobody answers on a subject of the queue: ErrGone if
-// the stream does not exist, otherwise the error as it was.
-func (q *Queue) whyNobody(ctx context.Context, err error) error {
-	if _, infoErr := q.info(ctx); errors.Is(infoErr, ErrGone) {
+// whyNobody finds out why nobody answers on a subject of a stream: the stream
+// does not exist, otherwise the error as it was.
+func (c *Conn) whyNobody(ctx context.Context, stream string, err error) error {
+	if _, infoErr := c.streamInfo(ctx, stream); errors.Is(infoErr, jetstream.ErrStreamNotFound) {
 		return infoErr
 	}
 	return err

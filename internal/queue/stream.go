@@ -22,9 +22,9 @@ type Queue struct {
 	ackWait time.Duration
 }
 
-// Create makes the stream of the run and one consumer per stage, and returns
-// the queue. caps holds, for every stage, how many of its tasks may be leased
-// at once over all workers.
+// Create makes the stream of the run and one consumer per stage, what all runs
+// share if it is missing, and returns the queue. caps holds, for every stage,
+// how many of its tasks may be leased at once over all workers.
 //
 // It is idempotent: a stream of the same run is used as it is, with the caps
 // that an operator may have edited. A stream that another run left empty is
@@ -62,6 +62,10 @@ func checkCaps(caps map[tasks.Stage]int) error {
 
 func (c *Conn) create(ctx context.Context, run tasks.RunID, caps map[tasks.Stage]int) (*Queue, error) {
 	if err := c.ensureStream(ctx, run); err != nil {
+		return nil, err
+	}
+	// The consumers come last: whoever waits for them in Open finds all.
+	if err := c.ensureShared(ctx); err != nil {
 		return nil, err
 	}
 	q := &Queue{conn: c, run: run.Name, uid: run.UID, stream: StreamName(run.Name)}
@@ -139,10 +143,6 @@ func (c *Conn) ensureConsumer(ctx context.Context, stream string, config jetstre
 // that keeps a task from being queued twice, with no time limit and over
 // restarts. Nothing expires by age: that would drop tasks in flight.
 func (c *Conn) streamConfig(run tasks.RunID) jetstream.StreamConfig {
-	storage := jetstream.FileStorage
-	if c.opts.Memory {
-		storage = jetstream.MemoryStorage
-	}
 	meta := map[string]string{MetaRunUID: run.UID, MetaVersion: c.opts.Version, MetaSource: run.FP.Source, MetaTarget: run.FP.Target}
 	maps.DeleteFunc(meta, func(_, value string) bool { return value == "" })
 	return jetstream.StreamConfig{
@@ -157,7 +157,7 @@ func (c *Conn) streamConfig(run tasks.RunID) jetstream.StreamConfig {
 		MaxBytes:             c.opts.MaxBytes,
 		Duplicates:           duplicateWindow,
 		AllowDirect:          true,
-		Storage:              storage,
+		Storage:              c.storage(),
 		Replicas:             c.opts.Replicas,
 		Metadata:             meta,
 	}
