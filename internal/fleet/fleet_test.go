@@ -142,7 +142,10 @@ func TestServeEndsWhenIdle(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t)
 	b.options.Idle = 300 * time.Millisecond
-	require.NoError(t, fleet.Serve(t.Context(), b.conn, b.options), "no run came")
+	b.options.WaitRun = 300 * time.Millisecond
+	var gaveUp *fleet.GaveUpError
+	require.ErrorAs(t, fleet.Serve(t.Context(), b.conn, b.options), &gaveUp, "no run came")
+	require.Equal(t, 3, gaveUp.ExitCode())
 	q := b.begin(t, "uid-1", nil)
 	require.NoError(t, fleet.Serve(t.Context(), b.conn, b.options), "no more tasks came")
 	b.awaitEmpty(t, q)
@@ -214,9 +217,10 @@ func TestOptionsFromConfig(t *testing.T) {
 	c.ExitWhenIdle = time.Minute
 	c.NATS.URL, c.NATS.User, c.NATS.Password, c.NATS.Replicas = "nats://x", "me", "secret", 3
 	log := slog.New(slog.DiscardHandler)
-	o := fleet.FromConfig(c, log)
+	o := fleet.FromConfig(c, "v1", log)
 	require.Equal(t, fleet.Options{
-		Run: "main", SourceURI: "postgres://a", TargetURI: "postgres://b", Grace: c.Grace, Idle: time.Minute, Log: log,
+		Run: "main", Version: "v1", SourceURI: "postgres://a", TargetURI: "postgres://b", Grace: c.Grace, Idle: time.Minute,
+		WaitRun: 5 * time.Minute, Log: log,
 		Slots: map[tasks.Stage]int{"copy": 4, "index": 4, "attach": 2, "analyze": 2, "fkey": 2, "blob": 1, "misc": 2},
 	}, o)
 	require.ElementsMatch(t, tasks.Stages(), keys(o.Slots))
@@ -225,7 +229,7 @@ func TestOptionsFromConfig(t *testing.T) {
 	require.Equal(t, "secret", q.Password)
 	require.Equal(t, 3, q.Replicas)
 	require.Equal(t, "pgconvoy-worker/main/"+fleet.Name(), q.Name)
-	require.Contains(t, fleet.Name(), "/")
+	require.Regexp(t, "^[A-Za-z0-9_=-]+-[0-9]+-[0-9a-f]{4}$", fleet.Name(), "one token of a subject")
 }
 
 func keys(m map[tasks.Stage]int) []tasks.Stage {

@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/pgconvoy/pgconvoy/internal/fleet"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
 	"github.com/pgconvoy/pgconvoy/internal/queue"
@@ -228,17 +230,108 @@ func TestRewrittenTablesAreNeverCopied(t *testing.T) {
 	}
 }
 
+// TestLostSnapshot: a task whose snapshot nobody holds waits, and is no worse for
+// it, until somebody takes a new one.
 func TestLostSnapshot(t *testing.T) {
 	t.Parallel()
 	b := databases(t, "CREATE TABLE a (id int, v text); CREATE TABLE c (id int)", rows1000)
 	bundle := task(t, tasks.KindBundle, "copy.bundle.b0001", tasks.Bundle{Tables: []tasks.Loaded{{Copy: b.copyOf(t, "a")}, {Copy: b.copyOf(t, "c")}}})
 	b.start(t, bundle)
 	b.keeper.Discard()
+	stop := b.worker(t)
+	b.answered(t, `-NAK {"delay": 5000000000}`)
+	require.Equal(t, "ready", b.state(t, bundle.ID))
+	require.Equal(t, "0", b.attempts(t, bundle.ID))
+
+	source, err := pg.Connect(t.Context(), pg.Options{Side: pg.Source, URI: b.src.URI()})
+	require.NoError(t, err)
+	defer source.Discard()
+	fresh, err := pg.ExportSnapshot(t.Context(), source)
+	require.NoError(t, err)
+	target, err := pg.Connect(t.Context(), pg.Options{Side: pg.Target, URI: b.dst.URI()})
+	require.NoError(t, err)
+	defer target.Discard()
+	_, err = b.ledger.AddSnapshot(t.Context(), target, fresh, pg.Mark{Text: fresh.Text}, 0)
+	require.NoError(t, err)
+	b.emptied(t)
+	require.NoError(t, stop())
+	require.Equal(t, "done", b.state(t, bundle.ID))
+	require.Equal(t, "2", b.dst.Query(t, "SELECT snapshot_id FROM pgconvoy.task"))
+	require.Equal(t, "1", b.dst.Query(t, "SELECT count(*) FROM pgconvoy.task"), "no table is to blame, so the bundle stays whole")
+}
+
+// TestSnapshotOutlivesItsSession: as long as one process holds it, others can
+// join.
+func TestSnapshotOutlivesItsSession(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
+	b.dst.Exec(t, gated)
+	copied := b.copyTask(t, "a")
+	b.start(t, copied)
+	open := shut(t, b.dst)
+	defer open()
+	other := fleet.NewKeeper(b.queue, b.ledger, b.options)
+	defer other.Release(context.Background())
+	name, err := other.Hold(t.Context(), tasks.SnapshotRef{ID: 1, Name: b.snapshot(t).Name, Text: b.snapshot(t).Text})
+	require.NoError(t, err)
+	b.keeper.Discard()
+	b.src.Exec(t, "DELETE FROM a")
+
+	late := fleet.NewKeeper(b.queue, b.ledger, b.options)
+	defer late.Release(context.Background())
+	got, err := late.Hold(t.Context(), tasks.SnapshotRef{ID: 1, Name: "00000009-00000009-1", Text: b.text})
+	require.NoError(t, err, "found through the registry")
+	require.NotEqual(t, name, got)
+	_, err = late.Hold(t.Context(), tasks.SnapshotRef{ID: 2, Name: name, Text: "1:1:"})
+	require.ErrorIs(t, err, tasks.ErrSnapshotLost, "a name of another snapshot is no use")
+}
+
+// TestSilentWorkerLosesItsTask: a worker that is frozen keeps its locks as long
+// as its kernel answers; they are taken from it.
+func TestSilentWorkerLosesItsTask(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
+	copied := b.copyTask(t, "a")
+	b.start(t, copied)
+	frozen, err := pg.Connect(t.Context(), pg.Options{Side: pg.Target, URI: b.dst.URI(), Name: "pgconvoy worker frozen"})
+	require.NoError(t, err)
+	defer frozen.Discard()
+	reading, err := pg.Connect(t.Context(), pg.Options{Side: pg.Source, URI: b.src.URI()})
+	require.NoError(t, err)
+	defer reading.Discard()
+	_, _, err = b.ledger.Take(t.Context(), frozen, copied.ID)
+	require.NoError(t, err)
+	observer, err := pg.Connect(t.Context(), pg.Options{Side: pg.Target, URI: b.dst.URI()})
+	require.NoError(t, err)
+	defer observer.Discard()
+	_, err = b.ledger.Beat(t.Context(), observer, "frozen", []tasks.Lease{{
+		Task: copied.ID, Target: tasks.Session(frozen.Backend()), Source: tasks.Session(reading.Backend())}})
+	require.NoError(t, err)
 	b.finish(t)
-	require.Equal(t, "failed", b.state(t, bundle.ID))
-	require.Equal(t, "3", b.attempts(t, bundle.ID))
-	require.Contains(t, b.reason(t, bundle.ID), "hint: the planner that holds the snapshot has ended")
-	require.Equal(t, 1, b.dst.Count(t, "pgconvoy.task"), "no table is to blame, so the bundle stays whole")
+	require.Equal(t, "done", b.state(t, copied.ID))
+	require.Equal(t, 1000, b.dst.Count(t, "a"))
+	require.Error(t, frozen.Ping(t.Context()), "its sessions are ended")
+	require.Error(t, reading.Ping(t.Context()))
+	require.Equal(t, "0", b.attempts(t, copied.ID))
+}
+
+// TestTaskThatKillsWorkersFails: no attempt is counted when a worker vanishes,
+// so what they vanish with is counted.
+func TestTaskThatKillsWorkersFails(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "", "")
+	deadly := run(t, tasks.KindSchema, "misc.deadly.x", "SELECT 1")
+	b.start(t, deadly)
+	b.dst.Exec(t, `INSERT INTO pgconvoy.lease (run, task, worker, target_pid, target_start, bytes, moved_at, beat_at, since)
+		SELECT 'test', 'misc.deadly.x', 'w' || i, 1, 'then', 0, now() - interval '1 h', now() - interval '1 h', now() - interval '1 h' FROM generate_series(1, 8) i`)
+	for range 3 { // as if so many workers had it
+		d, err := b.queue.Fetch(t.Context(), tasks.StageMisc, wait)
+		require.NoError(t, err)
+		require.NoError(t, d.Nak(0))
+	}
+	b.finish(t)
+	require.Equal(t, "failed", b.state(t, deadly.ID))
+	require.Contains(t, b.reason(t, deadly.ID), "8 workers vanished")
 }
 
 func TestDrainFinishesWhatRuns(t *testing.T) {

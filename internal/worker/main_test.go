@@ -39,6 +39,7 @@ const gate = 4711
 type bundle struct {
 	src, dst *pgtest.Database
 	keeper   *pg.Conn // holds the snapshot
+	text     string   // of the snapshot
 	catalog  pg.Catalog
 	ledger   *ledger.Ledger
 	server   *natstest.Server
@@ -111,6 +112,7 @@ func (b *bundle) snapshot(t *testing.T) pg.Snapshot {
 	}
 	var s pg.Snapshot
 	require.NoError(t, b.keeper.QueryRow(t.Context(), "SELECT pg_export_snapshot(), pg_current_snapshot()::text").Scan(&s.Name, &s.Text))
+	b.text = s.Text
 	return s
 }
 
