@@ -15,6 +15,8 @@ import (
 //	consumer  <stage>                    durable, filter pgconvoy.<run>.task.<stage>.>
 //	subject   pgconvoy.<run>.task.<id>   a task, as an envelope in JSON
 //	subject   pgconvoy.<run>.event.task  an announcement, not stored
+//	stream    PGCONVOY-DEAD              of all runs, one message per subject
+//	subject   pgconvoy.<run>.dead.<id>   a task that failed for good
 //	bucket    pgconvoy                   of all runs, in the stream KV_pgconvoy
 //	key       <run>.run                  how far a run is
 //	key       <run>.keeper.<process>     who holds the snapshot; expires
@@ -22,6 +24,7 @@ const (
 	StreamPrefix  = "PGCONVOY-"
 	SubjectPrefix = "pgconvoy."
 	Bucket        = "pgconvoy"
+	DeadStream    = StreamPrefix + "DEAD" // no run's name has capitals
 
 	// Headers of a task, so that tools can tell messages apart without
 	// decoding them. Workers trust the envelope alone.
@@ -59,6 +62,8 @@ const (
 	KeeperTTL = 45 * time.Second
 
 	markerTTL       = time.Minute // how long the bucket tells watchers that a key is gone
+	maxText         = 200         // bytes of a text of unknown origin in an error
+	maxReason       = 1000        // bytes of the reason in a dead letter
 	maxStatus       = 512 << 10   // bytes of a status, half of what a server lets pass
 	readBatch       = 256         // stored messages in one answer
 	publishWindow   = 1000        // messages on the way in one Publish
@@ -98,6 +103,7 @@ func Subject(run string, id tasks.ID) string { return taskPrefix(run) + string(i
 
 func taskPrefix(run string) string  { return SubjectPrefix + run + ".task." }
 func eventPrefix(run string) string { return SubjectPrefix + run + ".event." }
+func deadPrefix(run string) string  { return SubjectPrefix + run + ".dead." }
 
 // The bucket is a stream; a key is the tail of a subject.
 const (
@@ -153,10 +159,11 @@ func isTokenRune(r rune) bool {
 }
 
 // clip shortens text of unknown origin for an error message.
-func clip(s string) string {
-	const most = 200
+func clip(s string) string { return clipTo(s, maxText) }
+
+func clipTo(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
-	return s[:most] + "…"
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
