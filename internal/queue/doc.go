@@ -11,7 +11,8 @@
 // the server goes to the file of its noun: the connection to conn.go, the
 // stream and its consumers to stream.go, what an operator does with them to
 // control.go, sending to publish.go, receiving to pull.go and delivery.go,
-// announcements to events.go. What all runs share is made in shared.go and read
+// announcements to events.go, questions to workers and their answers to
+// service.go. What all runs share is made in shared.go and read
 // with stored.go: the bucket, with who holds the snapshot (keeper.go) and how
 // far a run is (status.go), and the letters of tasks that failed (dead.go).
 package queue
