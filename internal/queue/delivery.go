@@ -132,7 +132,7 @@ func (d *Delivery) Nak(delay time.Duration) error {
 // for the server to confirm it. The reason, cut to one line, appears in the
 // server's advisory. It is idempotent.
 func (d *Delivery) Term(reason string) error {
-	answer := strings.TrimSpace(answerTerm + " " + oneLine(reason))
+	answer := strings.TrimSpace(answerTerm + " " + oneLine(reason, maxText))
 	return d.request(context.Background(), ackTimeout, "terminate", answer)
 }
 
@@ -151,13 +151,13 @@ func (d *Delivery) request(ctx context.Context, most time.Duration, verb, answer
 	return nil
 }
 
-// oneLine makes a reason fit to be shown in a list.
-func oneLine(s string) string {
+// oneLine makes a reason fit to be shown in a list, in at most so many bytes.
+func oneLine(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
 		}
 		return r
 	}, s)
-	return clip(strings.Join(strings.Fields(s), " "))
+	return clipTo(strings.Join(strings.Fields(s), " "), most)
 }

@@ -9,8 +9,10 @@
 //
 // Names and limits of everything on the server are in names.go. What talks to
 // the server goes to the file of its noun: the connection to conn.go, the
-// stream and its consumers to stream.go, sending to publish.go, receiving to
-// pull.go and delivery.go, announcements to events.go. What all runs share is
-// made in shared.go and read with stored.go; who holds the snapshot and how far
-// a run is, both kept in the bucket, are in keeper.go and status.go.
+// stream and its consumers to stream.go, what an operator does with them to
+// control.go, sending to publish.go, receiving to pull.go and delivery.go,
+// announcements to events.go, questions to workers and their answers to
+// service.go. What all runs share is made in shared.go and read
+// with stored.go: the bucket, with who holds the snapshot (keeper.go) and how
+// far a run is (status.go), and the letters of tasks that failed (dead.go).
 package queue

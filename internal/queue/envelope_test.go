@@ -119,6 +119,18 @@ func TestAddressHidesSecrets(t *testing.T) {
 
 func TestOneLine(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, "23505 duplicate key", oneLine(" 23505\tduplicate\r\n\x00key "))
-	require.Less(t, len(oneLine(strings.Repeat("x", 9999))), 250)
+	require.Equal(t, "23505 duplicate key", oneLine(" 23505\tduplicate\r\n\x00key ", maxText))
+	require.Equal(t, strings.Repeat("ü", 4)+"…", oneLine(strings.Repeat("ü", 99), 9), "no character is cut in two")
+}
+
+func TestAnyVersionBecomesASemanticOne(t *testing.T) {
+	t.Parallel()
+	for version, want := range map[string]string{
+		"": "0.0.0", "dev": "0.0.0+dev", "(devel)": "0.0.0+devel", "1.2.3": "1.2.3", "v1.2.3": "1.2.3", "v1.2": "0.0.0+1-2",
+		"v0.1.0-3-gabcdef0-dirty": "0.1.0-3-gabcdef0-dirty", "v1.2.3-rc.1+dirty": "1.2.3-rc.1+dirty", "01.2.3": "0.0.0+01-2-3",
+		"v0.0.0-20250509230407-a9884f6bd75a": "0.0.0-20250509230407-a9884f6bd75a", "1.2.3-a..b": "0.0.0+1-2-3-a--b",
+		"1.2.3-007": "0.0.0+1-2-3-007", "1.2.3+a_b": "0.0.0+1-2-3-a-b", "ünïcode": "0.0.0+n-code",
+	} {
+		require.Equal(t, want, semver(version), version)
+	}
 }

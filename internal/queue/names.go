@@ -15,6 +15,11 @@ import (
 //	consumer  <stage>                    durable, filter pgconvoy.<run>.task.<stage>.>
 //	subject   pgconvoy.<run>.task.<id>   a task, as an envelope in JSON
 //	subject   pgconvoy.<run>.event.task  an announcement, not stored
+//	subject   pgconvoy.<run>.worker.status              asks all workers of the run
+//	subject   pgconvoy.<run>.worker.<process>.status    asks one
+//	subject   pgconvoy.<run>.worker.<process>.drain     tells one to drain
+//	stream    PGCONVOY-DEAD              of all runs, one message per subject
+//	subject   pgconvoy.<run>.dead.<id>   a task that failed for good
 //	bucket    pgconvoy                   of all runs, in the stream KV_pgconvoy
 //	key       <run>.run                  how far a run is
 //	key       <run>.keeper.<process>     who holds the snapshot; expires
@@ -22,6 +27,8 @@ const (
 	StreamPrefix  = "PGCONVOY-"
 	SubjectPrefix = "pgconvoy."
 	Bucket        = "pgconvoy"
+	ServiceName   = "pgconvoy-worker"
+	DeadStream    = StreamPrefix + "DEAD" // no run's name has capitals
 
 	// Headers of a task, so that tools can tell messages apart without
 	// decoding them. Workers trust the envelope alone.
@@ -59,12 +66,15 @@ const (
 	KeeperTTL = 45 * time.Second
 
 	markerTTL       = time.Minute // how long the bucket tells watchers that a key is gone
+	maxText         = 200         // bytes of a text of unknown origin in an error
+	maxReason       = 1000        // bytes of the reason in a dead letter
 	maxStatus       = 512 << 10   // bytes of a status, half of what a server lets pass
 	readBatch       = 256         // stored messages in one answer
 	publishWindow   = 1000        // messages on the way in one Publish
 	maxWaiting      = 8192        // slots that may wait on one stage; cannot be changed later
 	duplicateWindow = 10 * time.Minute
-	eventBuffer     = 256 // announcements that wait for a slow reader
+	answerBuffer    = 2048 // answers to one question that wait to be read
+	eventBuffer     = 256  // announcements that wait for a slow reader
 
 	reconnectWait    = 500 * time.Millisecond
 	pingInterval     = 20 * time.Second
@@ -98,6 +108,14 @@ func Subject(run string, id tasks.ID) string { return taskPrefix(run) + string(i
 
 func taskPrefix(run string) string  { return SubjectPrefix + run + ".task." }
 func eventPrefix(run string) string { return SubjectPrefix + run + ".event." }
+func deadPrefix(run string) string  { return SubjectPrefix + run + ".dead." }
+
+// Endpoints of the service of a worker process.
+const (
+	endpointStatus = "status"
+	endpointDrain  = "drain"
+	endpointFleet  = "fleet"
+)
 
 // The bucket is a stream; a key is the tail of a subject.
 const (
@@ -107,6 +125,11 @@ const (
 
 func statusKey(run string) string     { return keyPrefix + run + ".run" }
 func keeperKey(run, id string) string { return keyPrefix + run + ".keeper." + id }
+
+func fleetSubject(run string) string { return SubjectPrefix + run + ".worker.status" }
+func workerSubject(run, id, endpoint string) string {
+	return SubjectPrefix + run + ".worker." + id + "." + endpoint
+}
 
 func stageFilter(run string, s tasks.Stage) string { return taskPrefix(run) + string(s) + ".>" }
 
@@ -153,10 +176,11 @@ func isTokenRune(r rune) bool {
 }
 
 // clip shortens text of unknown origin for an error message.
-func clip(s string) string {
-	const most = 200
+func clip(s string) string { return clipTo(s, maxText) }
+
+func clipTo(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
-	return s[:most] + "…"
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }

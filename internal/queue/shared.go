@@ -18,7 +18,10 @@ func bucketSizes() []int64 { return []int64{64 << 20, 8 << 20, 1 << 20} }
 
 // ensureShared makes what all runs of the account share, or finds it.
 func (c *Conn) ensureShared(ctx context.Context) error {
-	return c.ensureOne(ctx, "bucket "+Bucket, bucketSizes(), c.ensureBucket)
+	if err := c.ensureOne(ctx, "bucket "+Bucket, bucketSizes(), c.ensureBucket); err != nil {
+		return err
+	}
+	return c.ensureOne(ctx, "stream "+DeadStream, deadSizes(), c.ensureDead)
 }
 
 // ensureOne makes one of the shared things as large as there is room for. A

@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -54,24 +55,32 @@ func TestCreateMakesTheBucket(t *testing.T) {
 	})
 }
 
-func TestCreateRefusesAForeignBucket(t *testing.T) {
+func TestCreateRefusesWhatOthersMade(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, inProcess(t))
 	_, err := b.jetStream(t).CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: queue.Bucket, Storage: jetstream.MemoryStorage})
 	require.NoError(t, err)
 	_, err = b.conn.Create(t.Context(), run, caps(1))
 	require.Contains(t, hint(t, err), "nats kv del pgconvoy")
+
+	b = newBundle(t, inProcess(t))
+	_, err = b.jetStream(t).CreateStream(t.Context(), jetstream.StreamConfig{Name: queue.DeadStream, Storage: jetstream.MemoryStorage})
+	require.NoError(t, err)
+	_, err = b.conn.Create(t.Context(), run, caps(1))
+	require.Contains(t, hint(t, err), "nats stream rm PGCONVOY-DEAD")
 }
 
 func TestSmallAccountsGetWhatFits(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		room   int64
-		bucket int64 // 0 if there is none
+		room         int64
+		bucket, dead int64 // 0 if there is none
 	}{
-		"a little":     {10 << 20, 8 << 20},
-		"hardly any":   {2 << 20, 1 << 20},
-		"nothing left": {0, 0},
+		"all":          {320 << 20, 64 << 20, 256 << 20},
+		"enough":       {96 << 20, 64 << 20, 32 << 20},
+		"a little":     {13 << 20, 8 << 20, 4 << 20},
+		"hardly any":   {2 << 20, 1 << 20, 0},
+		"nothing left": {0, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,16 +90,19 @@ func TestSmallAccountsGetWhatFits(t *testing.T) {
 			b := newBundle(t, queue.Options{URL: s.URL(), MaxBytes: most, Log: slog.New(slog.NewTextHandler(&told, nil))})
 			q := b.create(t, 1)
 			require.NoError(t, q.Publish(t.Context(), copies(1)), "the run goes on")
-			err := q.RegisterKeeper(t.Context(), keeper("a"))
-			if test.bucket == 0 {
-				require.ErrorIs(t, err, queue.ErrGone)
-				require.Contains(t, told.String(), "no room for bucket pgconvoy")
-				return
+			for name, want := range map[string]int64{"KV_pgconvoy": test.bucket, queue.DeadStream: test.dead} {
+				stream, err := b.jetStream(t).Stream(t.Context(), name)
+				if want == 0 {
+					require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
+					continue
+				}
+				require.NoError(t, err)
+				require.Equal(t, want, stream.CachedInfo().Config.MaxBytes)
 			}
-			require.NoError(t, err)
-			stream, err := b.jetStream(t).Stream(t.Context(), "KV_pgconvoy")
-			require.NoError(t, err)
-			require.Equal(t, test.bucket, stream.CachedInfo().Config.MaxBytes)
+			require.Equal(t, test.dead == 0, errors.Is(q.Bury(t.Context(), deadLetter(1)), queue.ErrGone))
+			require.Equal(t, test.dead == 0, strings.Contains(told.String(), "no room for stream PGCONVOY-DEAD"))
+			require.Equal(t, test.bucket == 0, errors.Is(q.RegisterKeeper(t.Context(), keeper("a")), queue.ErrGone))
+			require.Equal(t, test.bucket == 0, strings.Contains(told.String(), "no room for bucket pgconvoy"))
 		})
 	}
 }

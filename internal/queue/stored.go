@@ -84,7 +84,7 @@ func (c *Conn) gather(ctx context.Context, subject string, body []byte, most tim
 	default:
 		return nats.ErrDisconnected
 	}
-	answers := make(chan *nats.Msg, 2*readBatch) // a full channel drops
+	answers := make(chan *nats.Msg, answerBuffer) // a full channel drops
 	inbox := c.nc.NewInbox()
 	sub, err := c.nc.ChanSubscribe(inbox, answers)
 	if err != nil {

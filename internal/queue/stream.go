@@ -46,15 +46,22 @@ func (c *Conn) Create(ctx context.Context, run tasks.RunID, caps map[tasks.Stage
 	return q, nil
 }
 
+// checkCaps reports whether every stage, and nothing else, has a cap.
 func checkCaps(caps map[tasks.Stage]int) error {
-	for _, s := range tasks.Stages() {
+	if err := checkSome(caps, tasks.Stages()); err != nil {
+		return err
+	}
+	return checkSome(caps, slices.Sorted(maps.Keys(caps)))
+}
+
+// checkSome reports whether these are stages that have a cap.
+func checkSome(caps map[tasks.Stage]int, stages []tasks.Stage) error {
+	for _, s := range stages {
+		if !s.Valid() {
+			return fmt.Errorf("stage %q is unknown", clip(string(s)))
+		}
 		if caps[s] < 1 {
 			return fmt.Errorf("stage %s has the cap %d, at least 1 is needed", s, caps[s])
-		}
-	}
-	for _, s := range slices.Sorted(maps.Keys(caps)) {
-		if !s.Valid() {
-			return fmt.Errorf("stage %q is unknown", s)
 		}
 	}
 	return nil

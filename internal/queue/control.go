@@ -1,0 +1,107 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// pauseYears is how long a pause lasts unless it is ended: the server wants a
+// date.
+const pauseYears = 10
+
+// Stages returns what every stage has queued and in flight, in the order of
+// [tasks.Stages]. It returns [ErrGone] when stream or consumer do not exist and
+// a [TransientError] when the server cannot be reached.
+func (q *Queue) Stages(ctx context.Context) ([]tasks.StageStatus, error) {
+	var list []tasks.StageStatus
+	err := q.eachStage(ctx, tasks.Stages(), func(stage tasks.Stage, info *jetstream.ConsumerInfo) error {
+		list = append(list, tasks.StageStatus{
+			Stage: stage, Cap: info.Config.MaxAckPending, Queued: int(info.NumPending),
+			Leased: info.NumAckPending, Waiting: info.NumWaiting, Paused: info.Paused,
+		})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look at stages of run %s: %w", q.run, err)
+	}
+	return list, nil
+}
+
+// Scale changes the caps of the stages given and leaves the others as they
+// are. A higher cap takes effect at once, a lower one as tasks in flight end;
+// none is taken back. A pause goes on. It is idempotent; after an error some of
+// the stages may have their new cap.
+func (q *Queue) Scale(ctx context.Context, caps map[tasks.Stage]int) error {
+	stages := slices.Sorted(maps.Keys(caps))
+	err := checkSome(caps, stages)
+	if err == nil {
+		err = q.eachStage(ctx, stages, func(stage tasks.Stage, info *jetstream.ConsumerInfo) error {
+			config := info.Config
+			if config.MaxAckPending == caps[stage] {
+				return nil
+			}
+			config.MaxAckPending = caps[stage]
+			_, err := q.conn.js.UpdateConsumer(ctx, q.stream, config)
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("change caps of run %s: %w", q.run, err)
+	}
+	return nil
+}
+
+// Pause stops handing out tasks, of every stage, until Unpause; it outlives
+// planners and restarts of a server that keeps the queue in files. What is in
+// flight goes on and may be answered, and tasks may be published. It is
+// idempotent; after an error some stages may be paused.
+func (q *Queue) Pause(ctx context.Context) error {
+	until := time.Now().AddDate(pauseYears, 0, 0)
+	err := q.eachStage(ctx, tasks.Stages(), func(stage tasks.Stage, _ *jetstream.ConsumerInfo) error {
+		_, err := q.conn.js.PauseConsumer(ctx, q.stream, string(stage), until)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("pause run %s: %w", q.run, err)
+	}
+	return nil
+}
+
+// Unpause hands out tasks again. A slot that has waited meanwhile may get one
+// only with the server's next sign of life, up to five seconds later. It is
+// idempotent; after an error some stages may still be paused.
+func (q *Queue) Unpause(ctx context.Context) error {
+	err := q.eachStage(ctx, tasks.Stages(), func(stage tasks.Stage, _ *jetstream.ConsumerInfo) error {
+		_, err := q.conn.js.ResumeConsumer(ctx, q.stream, string(stage))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("unpause run %s: %w", q.run, err)
+	}
+	return nil
+}
+
+// eachStage does something with the consumer of each stage, after it has made
+// sure that the stream is still of this run.
+func (q *Queue) eachStage(ctx context.Context, stages []tasks.Stage, do func(tasks.Stage, *jetstream.ConsumerInfo) error) error {
+	if _, err := q.info(ctx); err != nil {
+		return err
+	}
+	for _, stage := range stages {
+		consumer, err := q.conn.js.Consumer(ctx, q.stream, string(stage))
+		if err == nil {
+			err = do(stage, consumer.CachedInfo())
+		}
+		if err != nil {
+			return fmt.Errorf("stage %s: %w", stage, classify(ctx, err))
+		}
+	}
+	return nil
+}
