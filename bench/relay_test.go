@@ -149,8 +149,7 @@ func copyBytes(b *testing.B, src *pgtest.Database) int64 {
 // counter is a row sink that counts bytes.
 type counter int64
 
-func (c *counter) Write(piece []byte) { *c += counter(len(piece)) }
-func (c *counter) EndRow()            {}
+func (c *counter) Row(piece []byte, _ bool) { *c += counter(len(piece)) }
 
 func report(b *testing.B, methods []method, measured map[string][]cost, bytes int64) {
 	var text strings.Builder

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 
@@ -17,7 +18,7 @@ type New struct {
 	Version      string
 	ConfigDigest string
 	Snapshot     pg.Snapshot
-	Archive      io.Reader
+	Archive      io.Reader // nil if there is none
 }
 
 // archivePiece is the size of one row of the archive, in bytes.
@@ -26,12 +27,30 @@ const archivePiece = 1 << 20
 // Create makes the ledger and writes the whole plan to it, in one transaction,
 // before anything is published. It fails if the schema is already there.
 func Create(ctx context.Context, c *pg.Conn, n New, plan tasks.Plan) (*Ledger, error) {
+	return create(ctx, c, n, plan, func(ctx context.Context) error {
+		_, err := c.Exec(ctx, schemaSQL)
+		return err
+	})
+}
+
+// create writes a plan to the schema that prepare has made in the same
+// transaction, or has found.
+func create(ctx context.Context, c *pg.Conn, n New, plan tasks.Plan, prepare func(context.Context) error) (*Ledger, error) {
+	l := &Ledger{run: n.Run}
+	_, _ = rand.Read(l.key[:]) // never fails
 	tx, err := c.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return nil, fmt.Errorf("create ledger: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if err := writeNew(ctx, c, tx, n, plan); err != nil {
+	_, err = c.Exec(ctx, "SET LOCAL synchronous_commit = on")
+	if err == nil {
+		err = prepare(ctx)
+	}
+	if err == nil {
+		err = writeNew(ctx, tx, l, n, plan)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("create ledger: %w", err)
 	}
 	if err := tx.Commit(ctx); err != nil {
@@ -41,16 +60,13 @@ func Create(ctx context.Context, c *pg.Conn, n New, plan tasks.Plan) (*Ledger, e
 	if _, err := c.Exec(ctx, "ANALYZE pgconvoy.task, pgconvoy.need"); err != nil {
 		return nil, fmt.Errorf("create ledger: %w", err)
 	}
-	return &Ledger{run: n.Run}, nil
+	return l, nil
 }
 
-func writeNew(ctx context.Context, c *pg.Conn, tx pgx.Tx, n New, plan tasks.Plan) error {
-	if _, err := c.Exec(ctx, "SET LOCAL synchronous_commit = on; "+schemaSQL); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx, `INSERT INTO pgconvoy.run (run, uid, state, source, target, version, config_digest, target_start)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.pg_postmaster_start_time())`,
-		n.Run.Name, n.Run.UID, tasks.RunRunning, n.Run.FP.Source, n.Run.FP.Target, n.Version, n.ConfigDigest)
+func writeNew(ctx context.Context, tx pgx.Tx, l *Ledger, n New, plan tasks.Plan) error {
+	_, err := tx.Exec(ctx, `INSERT INTO pgconvoy.run (run, uid, state, source, target, version, config_digest, digest_key, target_start)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, pg_catalog.pg_postmaster_start_time())`,
+		n.Run.Name, n.Run.UID, tasks.RunRunning, n.Run.FP.Source, n.Run.FP.Target, n.Version, n.ConfigDigest, l.key[:])
 	if err != nil {
 		return err
 	}
@@ -67,6 +83,9 @@ func writeNew(ctx context.Context, c *pg.Conn, tx pgx.Tx, n New, plan tasks.Plan
 	}
 	if err := writeTables(ctx, tx, n.Run.Name, plan); err != nil {
 		return err
+	}
+	if n.Archive == nil {
+		return nil
 	}
 	return writeArchive(ctx, tx, n.Run.Name, n.Archive)
 }

@@ -31,6 +31,10 @@ func Cleanup(ctx context.Context, o Options) (err error) {
 	if err := own(ctx, target); err != nil {
 		return err
 	}
+	// What a comparison has left behind is of no use to anybody.
+	if err := ledger.DropComparisons(ctx, target); err != nil {
+		return err
+	}
 	l, err := ledger.Open(ctx, target, o.Config.Run)
 	if errors.Is(err, ledger.ErrNoRun) {
 		return tasks.WithHint(fmt.Errorf("run %s: %w", o.Config.Run, err), "nothing is to be cleaned up; --run names another run")

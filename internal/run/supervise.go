@@ -164,11 +164,7 @@ func (r *running) releaseSnapshot(ctx context.Context) error {
 	if r.released {
 		return nil
 	}
-	last := tasks.WaveData
-	if string(r.Config.Verify) == "digest" {
-		last = tasks.WaveVerify
-	}
-	done, err := r.ledger.WaveDone(ctx, r.prepared.target, last)
+	done, err := r.ledger.WaveDone(ctx, r.prepared.target, tasks.WaveData)
 	if err != nil || !done {
 		return err
 	}

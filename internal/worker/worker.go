@@ -55,7 +55,7 @@ type Ledger interface {
 	Attempt(ctx context.Context, c *pg.Conn, id tasks.ID, reason string) (int, error)
 	Fail(ctx context.Context, c *pg.Conn, id tasks.ID, reason, worker string) error
 	Snapshot(ctx context.Context, c *pg.Conn) (int, string, error)
-	Copied(ctx context.Context, c *pg.Conn, tables []tasks.Name) (map[tasks.Name]int64, error)
+	Counts
 }
 
 // Options are the settings of a worker.
@@ -109,6 +109,7 @@ func New(o Options, q Queue, l Ledger) *Worker {
 			tasks.KindExtensionData: copyBundle{},
 			tasks.KindLargeObjects:  copyLargeObjects{},
 			tasks.KindSequences:     copySequences{},
+			tasks.KindMeasure:       measureTables{},
 			tasks.KindVerify:        verifyTables{},
 		},
 	}
