@@ -420,7 +420,7 @@ func TestSnapshotAndCopied(t *testing.T) {
 	}
 	counts, err := l.Copied(t.Context(), c, []tasks.Name{x, y})
 	require.NoError(t, err)
-	require.Equal(t, map[tasks.Name]int64{x: 7}, counts)
+	require.Equal(t, map[tasks.Name]tasks.TableCount{x: {Name: x, Rows: 7}}, counts)
 	require.NoError(t, l.LoseSnapshot(t.Context(), c))
 	_, _, err = l.Snapshot(t.Context(), c)
 	require.ErrorContains(t, err, "the snapshot of the run is gone")
