@@ -22,10 +22,9 @@ const comparisonSuffix = ":verify"
 var ErrOccupied = errors.New("target holds a ledger that is in use or unknown")
 
 // CreateComparison is [Create] for a comparison: a plan without effect on the
-// target, whose ledger stands beside that of a complete run if one was kept,
-// and takes the place of one that an earlier comparison has left behind. The
-// caller must own the target. It returns [ErrOccupied] if the ledger of a run
-// that is not complete is there, or one of another version.
+// target, whose ledger stands beside that of a complete run if one was kept. It
+// returns [ErrOccupied] if the ledger of a run that is not complete is there, or
+// of a comparison, or one of another version.
 func CreateComparison(ctx context.Context, c *pg.Conn, n New, plan tasks.Plan) (*Ledger, error) {
 	n.Run.Name += comparisonSuffix
 	return create(ctx, c, n, plan, func(ctx context.Context) error {
@@ -39,11 +38,8 @@ func CreateComparison(ctx context.Context, c *pg.Conn, n New, plan tasks.Plan) (
 		case found == nil:
 			_, err := c.Exec(ctx, schemaSQL)
 			return err
-		case !strings.Contains(schemaSQL, "'"+*found+"'") || !strings.HasPrefix(*found, Marker):
+		case !isOurs(*found):
 			return ErrOccupied
-		}
-		if err := deleteComparisons(ctx, c); err != nil {
-			return err
 		}
 		var unfinished bool
 		if err := c.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pgconvoy.run WHERE state <> 'complete')").Scan(&unfinished); err != nil {
@@ -79,39 +75,41 @@ func ledgerComment(ctx context.Context, c *pg.Conn) (*string, error) {
 	return &comment, err
 }
 
+// isOurs reports whether a schema with the comment is a ledger of the layout
+// that this build knows.
+func isOurs(comment string) bool {
+	return strings.HasPrefix(comment, Marker) && strings.Contains(schemaSQL, "'"+comment+"'")
+}
+
 // ledgerTables are the tables of the ledger; each has a column run.
 const ledgerTables = "run intact snapshot task need copied measured difference planned skipped archive"
 
-func deleteComparisons(ctx context.Context, c *pg.Conn) error {
-	var sql strings.Builder
-	for table := range strings.FieldsSeq(ledgerTables) {
-		fmt.Fprintf(&sql, "DELETE FROM pgconvoy.%s WHERE run LIKE '%%%s'; ", table, comparisonSuffix)
-	}
-	_, err := c.Exec(ctx, sql.String())
-	return err
-}
-
 // DropComparisons removes what comparisons have in the target's ledger, and the
-// ledger if nothing else is in it. It does nothing if there is none.
-func DropComparisons(ctx context.Context, c *pg.Conn) error {
+// ledger if nothing else is in it. It reports whether there was one. The caller
+// must own the target, so that none is under way.
+func DropComparisons(ctx context.Context, c *pg.Conn) (dropped bool, err error) {
 	comment, err := ledgerComment(ctx, c)
-	if err != nil || comment == nil || !strings.Contains(schemaSQL, "'"+*comment+"'") {
-		return err
+	if err != nil || comment == nil || !isOurs(*comment) {
+		return false, err
 	}
 	others := false
 	err = pgx.BeginFunc(ctx, c.Conn, func(pgx.Tx) error {
-		if err := deleteComparisons(ctx, c); err != nil {
-			return err
+		for table := range strings.FieldsSeq(ledgerTables) {
+			tag, err := c.Conn.Exec(ctx, "DELETE FROM pgconvoy."+table+" WHERE run LIKE $1", "%"+comparisonSuffix)
+			if err != nil {
+				return err
+			}
+			dropped = dropped || tag.RowsAffected() > 0
 		}
 		return c.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pgconvoy.run)").Scan(&others)
 	})
 	if err != nil {
-		return fmt.Errorf("drop ledger of the comparison: %w", err)
+		return false, fmt.Errorf("drop ledger of the comparison: %w", err)
 	}
-	if others {
-		return nil
+	if others || !dropped {
+		return dropped, nil
 	}
-	return Drop(ctx, c)
+	return true, Drop(ctx, c)
 }
 
 // queueMeasured adds what the task has measured, and the differences that it

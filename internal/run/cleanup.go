@@ -31,11 +31,15 @@ func Cleanup(ctx context.Context, o Options) (err error) {
 	if err := own(ctx, target); err != nil {
 		return err
 	}
-	// What a comparison has left behind is of no use to anybody.
-	if err := ledger.DropComparisons(ctx, target); err != nil {
+	compared, err := dropComparison(ctx, o, target)
+	if err != nil {
 		return err
 	}
 	l, err := ledger.Open(ctx, target, o.Config.Run)
+	if errors.Is(err, ledger.ErrNoRun) && compared {
+		o.Log.Info("ledger of a comparison dropped", "run", o.Config.Run)
+		return nil
+	}
 	if errors.Is(err, ledger.ErrNoRun) {
 		return tasks.WithHint(fmt.Errorf("run %s: %w", o.Config.Run, err), "nothing is to be cleaned up; --run names another run")
 	}
@@ -61,6 +65,16 @@ func Cleanup(ctx context.Context, o Options) (err error) {
 	}
 	o.Log.Info("ledger dropped", "run", o.Config.Run, "state", string(state))
 	return nil
+}
+
+// dropComparison drops what a comparison has left behind whose planner could
+// not do so itself: its ledger, and its stream. It reports whether there was one.
+func dropComparison(ctx context.Context, o Options, target *pg.Conn) (bool, error) {
+	dropped, err := ledger.DropComparisons(ctx, target)
+	if err != nil || !dropped || o.Config.Embedded() {
+		return dropped, err
+	}
+	return true, deleteStream(ctx, o)
 }
 
 // deleteStream deletes the stream of the run, so that no worker goes on with it.

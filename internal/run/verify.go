@@ -65,6 +65,9 @@ func Verify(ctx context.Context, o Options) (result tasks.Comparison, err error)
 	if err := own(ctx, p.target); err != nil {
 		return result, err
 	}
+	if _, err := dropComparison(ctx, o, p.target); err != nil {
+		return result, err
+	}
 	if err := p.fingerprints(ctx); err != nil {
 		return result, err
 	}
@@ -208,7 +211,7 @@ func (r *running) endComparison(ctx context.Context, result *tasks.Comparison, r
 	if runErr == nil {
 		result.Differences, result.Rows, runErr = r.ledger.Differences(ctx, target)
 	}
-	if err := ledger.DropComparisons(ctx, target); err != nil {
+	if _, err := ledger.DropComparisons(ctx, target); err != nil {
 		return errors.Join(runErr, tasks.WithHint(err, "planner cleanup drops it"))
 	}
 	return runErr
