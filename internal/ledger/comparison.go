@@ -22,9 +22,9 @@ const comparisonSuffix = ":verify"
 var ErrOccupied = errors.New("target holds a ledger that is in use or unknown")
 
 // CreateComparison is [Create] for a comparison: a plan without effect on the
-// target, whose ledger stands beside that of a complete run if one was kept. It
-// returns [ErrOccupied] if the ledger of a run that is not complete is there, or
-// of a comparison, or one of another version.
+// target, whose ledger stands beside that of a run which has copied everything,
+// whether or not its own comparison was passed. It returns [ErrOccupied] if the
+// ledger of another run is there, or of a comparison, or one of another version.
 func CreateComparison(ctx context.Context, c *pg.Conn, n New, plan tasks.Plan) (*Ledger, error) {
 	n.Run.Name += comparisonSuffix
 	return create(ctx, c, n, plan, func(ctx context.Context) error {
@@ -42,7 +42,9 @@ func CreateComparison(ctx context.Context, c *pg.Conn, n New, plan tasks.Plan) (
 			return ErrOccupied
 		}
 		var unfinished bool
-		if err := c.QueryRow(ctx, "SELECT EXISTS (SELECT FROM pgconvoy.run WHERE state <> 'complete')").Scan(&unfinished); err != nil {
+		err = c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pgconvoy.run WHERE run LIKE $1)
+			OR EXISTS (SELECT FROM pgconvoy.task WHERE state <> 'done' AND kind NOT IN ('measure', 'verify'))`, "%"+comparisonSuffix).Scan(&unfinished)
+		if err != nil {
 			return err
 		}
 		if unfinished {

@@ -25,7 +25,7 @@ type Counts interface {
 // digests returns what hashes the rows of the copies, nil if that is not asked
 // for. All copies of a run ask for the same.
 func (j *Job) digests(copies []tasks.Copy) ([]*verify.Rows, []pg.RowSink, error) {
-	if !copies[0].Digest {
+	if len(copies) == 0 || !copies[0].Digest {
 		return nil, nil, nil
 	}
 	digests, sinks := make([]*verify.Rows, len(copies)), make([]pg.RowSink, len(copies))
