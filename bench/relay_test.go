@@ -23,6 +23,8 @@ import (
 
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+	"github.com/pgconvoy/pgconvoy/internal/verify"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -53,7 +55,7 @@ func BenchmarkRelay(b *testing.B) {
 	src.Exec(b, fmt.Sprintf(`INSERT INTO public.t SELECT n, n %% 100003, '2020-01-01'::timestamptz + n * interval '1 second', n * 1.37,
 		md5(n::text) || repeat(' lorem ipsum', (n %% 7)::int) FROM generate_series(1, %d) n`, numRows))
 	src.Exec(b, "VACUUM FREEZE public.t")
-	methods := []method{{"relay", relay}, {"psql | psql", pipe}}
+	methods := []method{{"relay", relay}, {"relay with digest", relayHashed}, {"psql | psql", pipe}}
 	measured := map[string][]cost{}
 	var bytes int64
 	for b.Loop() {
@@ -73,8 +75,18 @@ func BenchmarkRelay(b *testing.B) {
 	report(b, methods, measured, bytes)
 }
 
-// relay copies in this process, so its CPU is what the process used meanwhile.
-func relay(b *testing.B, src, dst *pgtest.Database) cost {
+func relay(b *testing.B, src, dst *pgtest.Database) cost { return relayTo(b, src, dst) }
+
+// relayHashed is a relay whose rows are hashed on their way, as with verify: digest.
+func relayHashed(b *testing.B, src, dst *pgtest.Database) cost {
+	rows, err := verify.NewRows(tasks.DigestKey{1})
+	require.NoError(b, err)
+	defer func() { require.Equal(b, int64(numRows), rows.Sum().Rows) }()
+	return relayTo(b, src, dst, rows)
+}
+
+// relayTo copies in this process, so its CPU is what the process used meanwhile.
+func relayTo(b *testing.B, src, dst *pgtest.Database, sinks ...pg.RowSink) cost {
 	source, target := session(b, pg.Source, src), session(b, pg.Target, dst)
 	defer source.Discard()
 	defer target.Discard()
@@ -85,7 +97,7 @@ func relay(b *testing.B, src, dst *pgtest.Database) cost {
 	var before, after syscall.Rusage
 	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &before))
 	start := time.Now()
-	_, err := pg.Relay(b.Context(), source, target, "COPY public.t TO STDOUT", "COPY public.t FROM STDIN")
+	_, err := pg.Relay(b.Context(), source, target, "COPY public.t TO STDOUT", "COPY public.t FROM STDIN", sinks...)
 	require.NoError(b, err)
 	_, err = target.Exec(b.Context(), "COMMIT")
 	require.NoError(b, err)
@@ -149,8 +161,7 @@ func copyBytes(b *testing.B, src *pgtest.Database) int64 {
 // counter is a row sink that counts bytes.
 type counter int64
 
-func (c *counter) Write(piece []byte) { *c += counter(len(piece)) }
-func (c *counter) EndRow()            {}
+func (c *counter) Row(piece []byte, _ bool) { *c += counter(len(piece)) }
 
 func report(b *testing.B, methods []method, measured map[string][]cost, bytes int64) {
 	var text strings.Builder
@@ -163,7 +174,7 @@ func report(b *testing.B, methods []method, measured map[string][]cost, bytes in
 		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f … %.2f\n", m.name, median(costs, cpu).Seconds(),
 			median(costs, func(c cost) time.Duration { return c.user }).Seconds(), median(costs, func(c cost) time.Duration { return c.system }).Seconds(),
 			median(costs, func(c cost) time.Duration { return c.wall }).Seconds(), extreme(costs, slices.Min).Seconds(), extreme(costs, slices.Max).Seconds())
-		unit := strings.ReplaceAll(m.name, " ", "")
+		unit := strings.ReplaceAll(m.name, " ", "-")
 		b.ReportMetric(median(costs, cpu).Seconds(), unit+"-cpu-s")
 	}
 	_ = w.Flush()

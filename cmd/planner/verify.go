@@ -19,8 +19,10 @@ func verifyCommand(app *cli.App) *cobra.Command {
 		Short: "Compare the rows of source and target",
 		Long: `verify compares every table of the source with the one of the same name on the
 target, as both are now: by the number of rows, or with --verify digest by
-their contents. It needs no ledger and changes nothing. Rows that were written
-to the source after the copy's snapshot are differences, too.`,
+their contents; then it names rows that differ. It is a run of its own, which
+the same workers do as the copy; its ledger in the target is gone when it ends,
+and nothing else is changed. Rows that were written to the source after the
+copy's snapshot are differences, too.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, logger, err := app.Load(config.Config.Validate)

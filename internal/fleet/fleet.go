@@ -92,17 +92,13 @@ func openLedger(ctx context.Context, q *queue.Queue, o Options) (*ledger.Ledger,
 		return nil, err
 	}
 	defer target.Discard()
-	l, err := ledger.Open(ctx, target, o.Run)
+	l, err := ledger.OpenUID(ctx, target, q.RunUID())
 	if errors.Is(err, ledger.ErrNoRun) {
-		return nil, tasks.WithHint(fmt.Errorf("run %s: %w", o.Run, err),
+		return nil, tasks.WithHint(fmt.Errorf("run %s (%s): %w", o.Run, q.RunUID(), err),
 			"PGCONVOY_TARGET_URI must name the database that the planner copies to")
 	}
 	if err != nil {
 		return nil, err
-	}
-	if l.Run().UID != q.RunUID() {
-		return nil, tasks.WithHint(fmt.Errorf("run %s in the queue (%s) is not the one in the target's ledger (%s)", o.Run, q.RunUID(), l.Run().UID),
-			"PGCONVOY_TARGET_URI must name the database that the planner copies to")
 	}
 	source, err := connect(ctx, pg.Source, o.SourceURI)
 	if err != nil {

@@ -166,7 +166,7 @@ func TestWrongDatabasesAreRefused(t *testing.T) {
 		},
 		"target of another run": {
 			edit:   func(t *testing.T, b *bundle) { b.dst.Exec(t, "UPDATE pgconvoy.run SET uid = 'other'") },
-			reason: "is not the one in the target's ledger (other)", hint: "PGCONVOY_TARGET_URI",
+			reason: "target holds no ledger of this run", hint: "PGCONVOY_TARGET_URI",
 		},
 		"copy of the target": {
 			run:    func(r *tasks.RunID) { r.FP.Target = "1/other" },

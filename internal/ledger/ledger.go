@@ -43,15 +43,36 @@ var ErrNotMarked = errors.New("task could not be marked as done")
 
 // Ledger is the ledger of one run. It holds no connection; its methods work on
 // the one they are given and are safe for concurrent use on different ones.
-type Ledger struct{ run tasks.RunID }
+type Ledger struct {
+	run tasks.RunID
+	key tasks.DigestKey
+}
 
-// Run returns the run that the ledger is of.
-func (l *Ledger) Run() tasks.RunID { return l.run }
+// Run returns the run that the ledger is of. A comparison has the name of the
+// run that it is called after: the same workers do it.
+func (l *Ledger) Run() tasks.RunID {
+	run := l.run
+	run.Name = strings.TrimSuffix(run.Name, comparisonSuffix)
+	return run
+}
+
+// DigestKey returns the key that the rows of this run are hashed under.
+func (l *Ledger) DigestKey() tasks.DigestKey { return l.key }
 
 // Open finds the ledger of the run with the name. It returns [ErrNoRun] if
 // there is none.
 func Open(ctx context.Context, c *pg.Conn, name string) (*Ledger, error) {
-	run := tasks.RunID{Name: name}
+	return open(ctx, c, "run", name)
+}
+
+// OpenUID finds the ledger of the run with the identifier: a copy, or a
+// comparison. It returns [ErrNoRun] if there is none.
+func OpenUID(ctx context.Context, c *pg.Conn, uid string) (*Ledger, error) {
+	return open(ctx, c, "uid", uid)
+}
+
+func open(ctx context.Context, c *pg.Conn, column, value string) (*Ledger, error) {
+	l := &Ledger{}
 	var there bool
 	var comment string
 	err := c.QueryRow(ctx, `SELECT pg_catalog.to_regclass('pgconvoy.run') IS NOT NULL,
@@ -65,14 +86,17 @@ func Open(ctx context.Context, c *pg.Conn, name string) (*Ledger, error) {
 		return nil, tasks.WithHint(fmt.Errorf("the ledger in the target is of another version of pgconvoy (%s)", comment),
 			"go on with the version that began the run, or drop the schema pgconvoy and what was copied")
 	}
-	err = c.QueryRow(ctx, "SELECT uid, source, target FROM pgconvoy.run WHERE run = $1", name).Scan(&run.UID, &run.FP.Source, &run.FP.Target)
+	var key []byte
+	err = c.QueryRow(ctx, "SELECT run, uid, source, target, digest_key FROM pgconvoy.run WHERE "+column+" = $1", value).
+		Scan(&l.run.Name, &l.run.UID, &l.run.FP.Source, &l.run.FP.Target, &key)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, ErrNoRun
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	return &Ledger{run: run}, nil
+	copy(l.key[:], key)
+	return l, nil
 }
 
 // text makes a string storable in a UTF-8 text column: a message of a server

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 
@@ -18,8 +19,8 @@ type New struct {
 	ConfigDigest string
 	Planner      string // host/pid
 	Snapshot     pg.Snapshot
-	Mark         pg.Mark // of the snapshot
-	Archive      io.Reader
+	Mark         pg.Mark   // of the snapshot
+	Archive      io.Reader // nil if there is none
 }
 
 // archivePiece is the size of one row of the archive, in bytes.
@@ -28,12 +29,30 @@ const archivePiece = 1 << 20
 // Create makes the ledger and writes the whole plan to it, in one transaction,
 // before anything is published. It fails if the schema is already there.
 func Create(ctx context.Context, c *pg.Conn, n New, plan tasks.Plan) (*Ledger, error) {
+	return create(ctx, c, n, plan, func(ctx context.Context) error {
+		_, err := c.Exec(ctx, schemaSQL)
+		return err
+	})
+}
+
+// create writes a plan to the schema that prepare has made in the same
+// transaction, or has found.
+func create(ctx context.Context, c *pg.Conn, n New, plan tasks.Plan, prepare func(context.Context) error) (*Ledger, error) {
+	l := &Ledger{run: n.Run}
+	_, _ = rand.Read(l.key[:]) // never fails
 	tx, err := c.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
 	if err != nil {
 		return nil, fmt.Errorf("create ledger: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	if err := writeNew(ctx, c, tx, n, plan); err != nil {
+	_, err = c.Exec(ctx, "SET LOCAL synchronous_commit = on")
+	if err == nil {
+		err = prepare(ctx)
+	}
+	if err == nil {
+		err = writeNew(ctx, tx, l, n, plan)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("create ledger: %w", err)
 	}
 	if err := tx.Commit(ctx); err != nil {
@@ -43,16 +62,13 @@ func Create(ctx context.Context, c *pg.Conn, n New, plan tasks.Plan) (*Ledger, e
 	if _, err := c.Exec(ctx, "ANALYZE pgconvoy.task, pgconvoy.need"); err != nil {
 		return nil, fmt.Errorf("create ledger: %w", err)
 	}
-	return &Ledger{run: n.Run}, nil
+	return l, nil
 }
 
-func writeNew(ctx context.Context, c *pg.Conn, tx pgx.Tx, n New, plan tasks.Plan) error {
-	if _, err := c.Exec(ctx, "SET LOCAL synchronous_commit = on; "+schemaSQL); err != nil {
-		return err
-	}
-	_, err := tx.Exec(ctx, `INSERT INTO pgconvoy.run (run, uid, state, source, target, version, config_digest, planner, target_start)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, pg_catalog.pg_postmaster_start_time())`,
-		n.Run.Name, n.Run.UID, tasks.RunRunning, n.Run.FP.Source, n.Run.FP.Target, n.Version, n.ConfigDigest, n.Planner)
+func writeNew(ctx context.Context, tx pgx.Tx, l *Ledger, n New, plan tasks.Plan) error {
+	_, err := tx.Exec(ctx, `INSERT INTO pgconvoy.run (run, uid, state, source, target, version, config_digest, planner, digest_key, target_start)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.pg_postmaster_start_time())`,
+		n.Run.Name, n.Run.UID, tasks.RunRunning, n.Run.FP.Source, n.Run.FP.Target, n.Version, n.ConfigDigest, n.Planner, l.key[:])
 	if err != nil {
 		return err
 	}
@@ -69,6 +85,9 @@ func writeNew(ctx context.Context, c *pg.Conn, tx pgx.Tx, n New, plan tasks.Plan
 	}
 	if err := writeTables(ctx, tx, n.Run.Name, plan); err != nil {
 		return err
+	}
+	if n.Archive == nil {
+		return nil
 	}
 	return writeArchive(ctx, tx, n.Run.Name, n.Archive)
 }

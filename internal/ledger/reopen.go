@@ -47,7 +47,8 @@ func (l *Ledger) Reopen(ctx context.Context, c *pg.Conn, ids []tasks.ID, again b
 	_, err := c.Conn.Exec(ctx, `UPDATE pgconvoy.task SET state = 'pending', again = $3 AND state = 'done' OR again, attempts = 0, rows = NULL, bytes = NULL,
 		snapshot_id = NULL, started_at = NULL, done_at = NULL, last_error = NULL, worker = NULL WHERE run = $1 AND id = ANY ($2::text[])`, l.run.Name, texts, again)
 	if err == nil {
-		_, err = c.Conn.Exec(ctx, "DELETE FROM pgconvoy.copied WHERE run = $1 AND task = ANY ($2::text[])", l.run.Name, texts)
+		_, err = c.Conn.Exec(ctx, `WITH copied AS (DELETE FROM pgconvoy.copied WHERE run = $1 AND task = ANY ($2::text[]))
+			DELETE FROM pgconvoy.measured WHERE run = $1 AND task = ANY ($2::text[])`, l.run.Name, texts)
 	}
 	if err != nil {
 		return fmt.Errorf("open tasks again: %w", err)

@@ -73,10 +73,13 @@ func (l *Ledger) Done(ctx context.Context, c *pg.Conn, t tasks.Task, r tasks.Res
 		text(strings.Join(r.Notes, "; "))).
 		Exec(func(tag pgconn.CommandTag) error { marked = tag.RowsAffected(); return nil })
 	if len(r.Tables) > 0 {
-		schemas, names, rows, bytes := columns(r.Tables)
-		batch.Queue(`INSERT INTO pgconvoy.copied (run, task, schema, name, rows, bytes)
-			SELECT $1, $2, x.* FROM unnest($3::text[], $4::text[], $5::int8[], $6::int8[]) x`,
-			l.run.Name, string(t.ID), schemas, names, rows, bytes)
+		k := columns(r.Tables)
+		batch.Queue(`INSERT INTO pgconvoy.copied (run, task, schema, name, rows, bytes, digest)
+			SELECT $1, $2, x.* FROM unnest($3::text[], $4::text[], $5::int8[], $6::int8[], $7::text[]) x`,
+			l.run.Name, string(t.ID), k.schemas, k.names, k.rows, k.bytes, k.digests)
+	}
+	if err := l.queueMeasured(batch, t.ID, r); err != nil {
+		return err
 	}
 	for _, a := range r.Added {
 		batch.Queue(`INSERT INTO pgconvoy.task (run, id, kind, stage, grp, wave, bucket, spec, weight, state)
@@ -99,12 +102,26 @@ func (l *Ledger) Done(ctx context.Context, c *pg.Conn, t tasks.Task, r tasks.Res
 	return nil
 }
 
-func columns(tables []tasks.TableCount) (schemas, names []string, rows, bytes []int64) {
+// tableColumns is a list of counts as the columns of a table.
+type tableColumns struct {
+	schemas, names []string
+	rows, bytes    []int64
+	digests        []*string
+}
+
+func columns(tables []tasks.TableCount) tableColumns {
+	var k tableColumns
 	for _, t := range tables {
-		schemas, names = append(schemas, t.Name.Schema), append(names, t.Name.Name)
-		rows, bytes = append(rows, t.Rows), append(bytes, t.Bytes)
+		k.schemas, k.names = append(k.schemas, t.Name.Schema), append(k.names, t.Name.Name)
+		k.rows, k.bytes = append(k.rows, t.Rows), append(k.bytes, t.Bytes)
+		var digest *string
+		if t.Digest != nil {
+			text := t.Digest.String()
+			digest = &text
+		}
+		k.digests = append(k.digests, digest)
 	}
-	return schemas, names, rows, bytes
+	return k
 }
 
 // unblockSQL promotes what waits for the group $2 or the wave $3 of the done
@@ -222,29 +239,4 @@ func (l *Ledger) alone(ctx context.Context, c *pg.Conn, id tasks.ID, do func(pgx
 		}
 		return do(tx)
 	})
-}
-
-// Copied returns how many rows of each of the tables were copied.
-func (l *Ledger) Copied(ctx context.Context, c *pg.Conn, tables []tasks.Name) (map[tasks.Name]int64, error) {
-	schemas, names := make([]string, len(tables)), make([]string, len(tables))
-	for i, t := range tables {
-		schemas[i], names[i] = t.Schema, t.Name
-	}
-	rows, err := c.Query(ctx, `SELECT c.schema, c.name, pg_catalog.sum(c.rows)::int8 FROM pgconvoy.copied c
-		JOIN unnest($2::text[], $3::text[]) x (schema, name) ON x.schema = c.schema AND x.name = c.name
-		WHERE c.run = $1 GROUP BY c.schema, c.name`, l.run.Name, schemas, names)
-	if err != nil {
-		return nil, fmt.Errorf("read copied rows: %w", err)
-	}
-	counts := map[tasks.Name]int64{}
-	var n tasks.Name
-	var count int64
-	_, err = pgx.ForEachRow(rows, []any{&n.Schema, &n.Name, &count}, func() error {
-		counts[n] = count
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read copied rows: %w", err)
-	}
-	return counts, nil
 }

@@ -419,7 +419,7 @@ func TestSnapshotAndCopied(t *testing.T) {
 	}
 	counts, err := l.Copied(t.Context(), c, []tasks.Name{x, y})
 	require.NoError(t, err)
-	require.Equal(t, map[tasks.Name]int64{x: 7}, counts)
+	require.Equal(t, map[tasks.Name]tasks.TableCount{x: {Name: x, Rows: 7}}, counts)
 	require.NoError(t, l.LoseSnapshot(t.Context(), c))
 	_, err = l.Snapshot(t.Context(), c)
 	require.ErrorIs(t, err, tasks.ErrSnapshotLost)

@@ -5,13 +5,12 @@ import (
 	"fmt"
 )
 
-// RowSink receives the rows of a COPY … TO STDOUT as a stream of pieces: Write
-// gets the bytes of the current row, in one or more pieces, and EndRow follows
-// the last of them. A row of a table without columns has no bytes but a line
-// end. The bytes are valid only during the call.
+// RowSink receives the rows of a COPY … TO STDOUT: every row in one piece or,
+// if it does not lie whole in the buffer, in several, the last of which is
+// marked and may be empty. A row of a table without columns has no bytes but a
+// line end. The bytes are valid only during the call, and must not be changed.
 type RowSink interface {
-	Write(piece []byte)
-	EndRow()
+	Row(piece []byte, last bool)
 }
 
 // CopyOut runs one COPY … TO STDOUT and feeds its rows to the sink, with a
@@ -45,14 +44,13 @@ func (r *relay) copyOut(sql string, to RowSink) (int64, error) {
 		for {
 			if inRow {
 				n := min(left, in.w-in.r)
-				to.Write(in.buf[in.r : in.r+n])
 				r.moved(n)
-				in.r += n
 				left -= n
+				to.Row(in.buf[in.r:in.r+n], left == 0)
+				in.r += n
 				if left > 0 {
 					break
 				}
-				to.EndRow()
 				inRow = false
 			}
 			kind, size, ok := in.header()

@@ -17,12 +17,12 @@ type pieces struct {
 	onRow   func()
 }
 
-func (p *pieces) Write(piece []byte) {
+func (p *pieces) Row(piece []byte, last bool) {
 	p.current = append(p.current, piece...)
 	p.largest = max(p.largest, len(piece))
-}
-
-func (p *pieces) EndRow() {
+	if !last {
+		return
+	}
 	p.rows = append(p.rows, string(p.current))
 	p.current = p.current[:0]
 	if p.onRow != nil {

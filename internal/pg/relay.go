@@ -56,10 +56,13 @@ func (e *RelayError) Unwrap() error { return e.Err }
 // COPYs. Both connections should be in a transaction, and neither string may
 // begin or end one.
 //
+// If sinks are given, there must be one for each COPY, in order; it gets the
+// rows of that COPY on their way.
+//
 // It returns one entry per COPY, and an error if the two servers' row counts
 // differ. After any error both connections are in an unknown state and must be
 // discarded. A cancelled ctx ends it at once.
-func Relay(ctx context.Context, source, target *Conn, sourceSQL, targetSQL string) ([]Copied, error) {
+func Relay(ctx context.Context, source, target *Conn, sourceSQL, targetSQL string, sinks ...RowSink) ([]Copied, error) {
 	for _, c := range []*Conn{source, target} {
 		if err := c.PgConn().SyncConn(ctx); err != nil {
 			return nil, &RelayError{Side: c.side, Err: err}
@@ -69,6 +72,7 @@ func Relay(ctx context.Context, source, target *Conn, sourceSQL, targetSQL strin
 		source: &messageReader{conn: source.PgConn().Conn(), buf: make([]byte, relayBuffer)},
 		target: target.PgConn().Conn(),
 		moved:  target.Move,
+		sinks:  sinks,
 	}
 	stop := context.AfterFunc(ctx, r.abort)
 	copied, err := r.run(sourceSQL, targetSQL)
@@ -83,6 +87,7 @@ type relay struct {
 	source   *messageReader
 	target   net.Conn
 	moved    func(bytes int) // told of what the target has taken
+	sinks    []RowSink       // of the COPYs that are still to end
 	copies   []Copied
 	current  Copied          // of the COPY in progress
 	err      *pgconn.PgError // what the source said
@@ -182,9 +187,7 @@ func (r *relay) pump() error {
 		ready := false
 		for !ready {
 			if left > 0 {
-				n := min(left, in.w-in.r)
-				in.r += n
-				left -= n
+				left -= r.pass(left)
 				if left > 0 {
 					break
 				}
@@ -197,7 +200,9 @@ func (r *relay) pump() error {
 				r.current.Rows++
 				r.current.Bytes += int64(size)
 				in.r += 5
-				left = size
+				if left = size; left == 0 { // no text row is, but a sink counts rows
+					r.pass(0)
+				}
 				continue
 			}
 			flush()
@@ -231,6 +236,18 @@ func (r *relay) pump() error {
 	}
 }
 
+// pass goes over what is there of the left bytes of a row, and shows it to the
+// sink if there is one. It returns how many bytes those are.
+func (r *relay) pass(left int) int {
+	in := r.source
+	n := min(left, in.w-in.r)
+	if len(r.sinks) > 0 {
+		r.sinks[0].Row(in.buf[in.r:in.r+n], n == left)
+	}
+	in.r += n
+	return n
+}
+
 // endOfSource fails a COPY that the target waits in although the source has
 // none for it. A target that is in no COPY ignores the message.
 func (r *relay) endOfSource() error {
@@ -253,6 +270,9 @@ func (r *relay) message(kind byte, body []byte) (done bool, err error) {
 			}
 			r.copies = append(r.copies, r.current)
 			r.current = Copied{}
+			if len(r.sinks) > 0 {
+				r.sinks = r.sinks[1:]
+			}
 		}
 	case 'E':
 		r.err = serverError(body)

@@ -154,6 +154,14 @@ func TestVerify(t *testing.T) {
 				seen[table.Name] = true
 			}
 		}
+		for _, task := range p.ofKind(tasks.KindCopy) {
+			require.Equal(t, level == "digest", decode[tasks.Copy](t, task).Digest)
+		}
+		for _, task := range p.ofKind(tasks.KindBundle) {
+			for _, loaded := range decode[tasks.Bundle](t, task).Tables {
+				require.Equal(t, level == "digest", loaded.Copy.Digest)
+			}
+		}
 		for _, n := range want {
 			require.True(t, have[n], "%s: a task with %d tables, have %v", level, n, have)
 		}

@@ -51,10 +51,15 @@ func Build(in Input) (tasks.Plan, error) {
 			return tasks.Plan{}, err
 		}
 	}
-	// Largest first: the queue keeps the order of publishing, and a long task that starts last runs alone.
-	slices.SortStableFunc(b.plan.Tasks, func(x, y tasks.Task) int { return cmp.Compare(y.Weight, x.Weight) })
+	largestFirst(&b.plan)
 	slices.SortStableFunc(b.plan.Tables, func(x, y tasks.PlannedTable) int { return cmp.Compare(y.Bytes, x.Bytes) })
 	return b.plan, b.check()
+}
+
+// largestFirst orders the tasks: the queue keeps the order of publishing, and a
+// long task that starts last runs alone.
+func largestFirst(p *tasks.Plan) {
+	slices.SortStableFunc(p.Tasks, func(x, y tasks.Task) int { return cmp.Compare(y.Weight, x.Weight) })
 }
 
 // readable refuses text that is not UTF-8, which a database with encoding

@@ -41,7 +41,7 @@ func (b *builder) table(r pg.Relation) error {
 	}
 	parts := b.parts(r)
 	for i, p := range parts {
-		spec := tasks.Copy{Table: tableOf(r), Part: p, Freeze: len(parts) == 1 && root == nil && freezable(r)}
+		spec := tasks.Copy{Table: tableOf(r), Part: p, Freeze: len(parts) == 1 && root == nil && freezable(r), Digest: b.digests()}
 		item := "all"
 		if len(parts) > 1 {
 			spec.Parts = len(parts)
@@ -174,7 +174,7 @@ func (b *builder) bundle(name string, tables []pg.Relation, bytes int64) error {
 		if err != nil {
 			return err
 		}
-		loaded := tasks.Loaded{Copy: tasks.Copy{Table: tableOf(r), Freeze: freezable(r)}, After: after}
+		loaded := tasks.Loaded{Copy: tasks.Copy{Table: tableOf(r), Freeze: freezable(r), Digest: b.digests()}, After: after}
 		switch {
 		case b.analyzedLate(r):
 			if err := b.analyzeLate(r); err != nil {
@@ -191,6 +191,9 @@ func (b *builder) bundle(name string, tables []pg.Relation, bytes int64) error {
 	}
 	return b.add(t, spec)
 }
+
+// digests reports whether rows are hashed while they are copied.
+func (b *builder) digests() bool { return b.in.Options.Verify == tasks.LevelDigest }
 
 // freezable reports whether the table's rows may be written frozen where one
 // task truncates and loads it: other access methods than the built-in one need
@@ -251,13 +254,17 @@ func KeySplits(o Options, cat pg.Catalog) []KeySplit {
 	return splits
 }
 
-// parts returns the parts of a table; a single zero part is the whole table.
-func (b *builder) parts(r pg.Relation) []tasks.Part {
+// parts returns the parts of a table of the source; a single zero part is the
+// whole table.
+func (b *builder) parts(r pg.Relation) []tasks.Part { return b.partsOn(b.in.Catalog.Version, r) }
+
+// partsOn returns the parts that a server of the version reads a table in.
+func (b *builder) partsOn(version int, r pg.Relation) []tasks.Part {
 	parts, ok := splittable(b.in.Options, r)
 	switch {
 	case !ok:
 		return []tasks.Part{{}}
-	case byBlocks(b.in.Catalog.Version, r):
+	case byBlocks(version, r):
 		bounds := make([]string, 0, parts-1)
 		for i := 1; i < parts; i++ {
 			bounds = append(bounds, strconv.FormatInt(r.Blocks*int64(i)/int64(parts), 10))

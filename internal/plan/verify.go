@@ -8,21 +8,21 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// Limits of one verify task that compares several tables.
+// Limits of one task that measures, or compares, several tables.
 const (
 	verifyTables = 100
 	verifyBytes  = 256 << 20
 )
 
-// verifyLater notes a table to compare after the copy.
-func (b *builder) verifyLater(r pg.Relation) {
-	b.verified = append(b.verified, verified{tasks.VerifyTable{Table: tableOf(r)}, r.Bytes})
+// verified is a table to compare.
+type verified struct {
+	table   tasks.VerifyTable
+	measure pg.Relation // what decides about its parts: the table, or all leaves of a root as if they were one
 }
 
-// verified is a table to compare, and its size on the source.
-type verified struct {
-	table tasks.VerifyTable
-	bytes int64
+// verifyLater notes a table to compare after the copy.
+func (b *builder) verifyLater(r pg.Relation) {
+	b.verified = append(b.verified, verified{tasks.VerifyTable{Table: tableOf(r)}, r})
 }
 
 // roots returns the tables that others were loaded through: they are compared
@@ -42,63 +42,192 @@ func (b *builder) roots() []verified {
 		if !known {
 			i = len(roots)
 			position[root.OID] = i
-			roots = append(roots, verified{table: tasks.VerifyTable{Table: tableOf(*root), Descend: true}})
+			roots = append(roots, verified{
+				tasks.VerifyTable{Table: tableOf(*root), Descend: true}, pg.Relation{OID: root.OID, AccessMethod: leaf.AccessMethod},
+			})
 		}
 		roots[i].table.Leaves = append(roots[i].table.Leaves, nameOf(leaf))
-		roots[i].bytes += leaf.Bytes
+		all := &roots[i].measure
+		all.Bytes += leaf.Bytes
+		all.Blocks = max(all.Blocks, leaf.Blocks) // a part is the same range of blocks of every leaf
+		if all.AccessMethod != leaf.AccessMethod {
+			all.AccessMethod = ""
+		}
 	}
 	return roots
 }
 
-// verify adds the tasks that compare the finished copy with the source.
+// side is where the tables of a comparison are measured, and how.
+type side struct {
+	name     string
+	snapshot string
+	parts    func(verified) []tasks.Part
+}
+
+// comparison is how the verify tasks of a plan are made.
+type comparison struct {
+	sides []side
+	spec  tasks.Verify // without tables
+	wave  tasks.Group
+	needs []tasks.Group // what the tasks that measure wait for
+	tasks int           // so far, that measure
+	units int           // so far, that compare
+}
+
+// verify adds the tasks that compare the finished copy with what was copied.
 func (b *builder) verify() error {
 	if b.in.Options.Verify == "none" {
 		return nil
 	}
-	var current []tasks.VerifyTable
+	// Bounds are block numbers of the source. The target's table has not many more, and its last part is open.
+	target := side{name: tasks.SideTarget, parts: func(v verified) []tasks.Part { return b.partsOn(b.in.TargetMajor*10000, v.measure) }}
+	c := &comparison{
+		sides: []side{target}, spec: tasks.Verify{Level: b.in.Options.Verify},
+		wave: tasks.WaveVerify, needs: append(afterData(), tasks.WaveLate),
+	}
+	return b.compare(c, slices.Concat(b.verified, b.roots()))
+}
+
+// compare adds what measures and compares the tables: large ones by themselves
+// and in parts, small ones many at a time.
+func (b *builder) compare(c *comparison, list []verified) error {
+	var current []verified
 	var bytes int64
-	n := 0
 	flush := func() error {
 		if len(current) == 0 {
 			return nil
 		}
-		n++
-		t := tasks.Task{
-			Kind: tasks.KindVerify, ID: tasks.NewID(tasks.KindVerify, "verify", fmt.Sprintf("v%04d", n)),
-			Wave: tasks.WaveVerify, Needs: append(afterData(), tasks.WaveLate), Weight: bytes,
-		}
-		err := b.add(t, tasks.Verify{Level: b.in.Options.Verify, Tables: current})
+		err := b.compareTogether(c, current, bytes)
 		current, bytes = nil, 0
 		return err
 	}
-	for _, v := range slices.Concat(b.verified, b.roots()) {
-		if len(current) == verifyTables || bytes+v.bytes > verifyBytes {
+	for _, v := range list {
+		if slices.ContainsFunc(c.sides, func(s side) bool { return len(s.parts(v)) > 1 }) {
+			if err := b.compareTogether(c, []verified{v}, v.measure.Bytes); err != nil {
+				return err
+			}
+			continue
+		}
+		if len(current) == verifyTables || bytes+v.measure.Bytes > verifyBytes {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
-		current = append(current, v.table)
-		bytes += v.bytes
+		current = append(current, v)
+		bytes += v.measure.Bytes
 	}
 	return flush()
 }
 
-// Comparisons returns every table of the catalog whose rows can be compared
-// with those of a finished copy, as a run with [Input.SameText] would.
-func Comparisons(cat pg.Catalog, sameText bool) []tasks.VerifyTable {
-	in := Input{Catalog: cat, SameText: sameText, Selection: Selection{tables: map[uint32]bool{}}}
-	for _, r := range cat.Tables {
-		in.Selection.tables[r.OID] = true
+// compareTogether adds the tasks that measure the tables on each side, and the
+// one that compares what those have found.
+func (b *builder) compareTogether(c *comparison, list []verified, bytes int64) error {
+	c.units++
+	measured := tasks.Group(fmt.Sprintf("measure:%d", c.units))
+	tables := make([]tasks.VerifyTable, len(list))
+	for i, v := range list {
+		tables[i] = v.table
 	}
-	b := newBuilder(in)
-	for _, r := range cat.Tables {
+	for _, s := range c.sides {
+		parts := []tasks.Part{{}}
+		if len(list) == 1 {
+			parts = s.parts(list[0])
+		}
+		for _, p := range parts {
+			spec := tasks.Measure{Level: c.spec.Level, Side: s.name, Snapshot: s.snapshot, Tables: slices.Clone(tables)}
+			spec.Tables[0].Part = p // which is all of it where there are several tables
+			c.tasks++
+			err := b.add(tasks.Task{
+				Kind: tasks.KindMeasure, ID: tasks.NewID(tasks.KindMeasure, "measure", fmt.Sprintf("m%05d", c.tasks)),
+				Group: measured, Wave: c.wave, Needs: c.needs, Weight: bytes / int64(len(parts)),
+			}, spec)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	spec := c.spec
+	spec.Tables = tables
+	return b.add(tasks.Task{
+		Kind: tasks.KindVerify, ID: tasks.NewID(tasks.KindVerify, "verify", fmt.Sprintf("v%04d", c.units)),
+		Wave: c.wave, Needs: []tasks.Group{measured},
+	}, spec)
+}
+
+// CompareInput is everything that the plan of a comparison is made from.
+type CompareInput struct {
+	Options        Options // of which Verify is the level
+	Source, Target pg.Catalog
+	Bounds         map[uint32][]string // as in [Input]
+	SameText       bool                // as in [Input]
+	Snapshots      [2]string           // exported ones, of source and target
+}
+
+// Compare makes the plan that compares every table of the source with the one
+// of the same name on the target. Tables that cannot be compared, as they are
+// not there or have other columns, are differences already. It also returns the
+// number of tables, with those.
+func Compare(in CompareInput) (p tasks.Plan, found []tasks.Difference, tables int, err error) {
+	b := newBuilder(Input{
+		Options: in.Options, Catalog: in.Source, Bounds: in.Bounds, SameText: in.SameText,
+		Selection: Selection{tables: map[uint32]bool{}},
+	})
+	for _, r := range in.Source.Tables {
+		b.in.Selection.tables[r.OID] = true
+	}
+	for _, r := range in.Source.Tables {
 		if r.Kind == "r" && b.loadRoot(r) == nil {
 			b.verifyLater(r)
 		}
 	}
-	var tables []tasks.VerifyTable
-	for _, v := range slices.Concat(b.verified, b.roots()) {
-		tables = append(tables, v.table)
+	there := map[tasks.Name]pg.Relation{}
+	for _, r := range in.Target.Tables {
+		there[nameOf(r)] = r
 	}
-	return tables
+	var list []verified
+	for _, v := range slices.Concat(b.verified, b.roots()) {
+		tables++
+		if d := unlike(v.table, there); d != nil {
+			found = append(found, *d)
+		} else {
+			list = append(list, v)
+		}
+	}
+	c := &comparison{
+		sides: []side{
+			{tasks.SideSource, in.Snapshots[0], func(v verified) []tasks.Part { return b.parts(v.measure) }},
+			{tasks.SideTarget, in.Snapshots[1], func(v verified) []tasks.Part {
+				r := v.measure
+				if !v.table.Descend {
+					t := there[v.table.Name]
+					r.Bytes, r.Blocks, r.AccessMethod = t.Bytes, t.Blocks, t.AccessMethod
+				}
+				return b.partsOn(in.Target.Version, r)
+			}},
+		},
+		spec: tasks.Verify{Level: in.Options.Verify, Source: in.Snapshots[0], Target: in.Snapshots[1]},
+		// Whatever reads in a snapshot belongs to this wave: the snapshot is released after it.
+		wave: tasks.WaveData,
+	}
+	err = b.compare(c, list)
+	b.plan.Skipped = nil // a comparison skips nothing
+	largestFirst(&b.plan)
+	return b.plan, found, tables, err
+}
+
+// unlike returns the difference of a table that the target lacks, or has with
+// other columns.
+func unlike(t tasks.VerifyTable, there map[tasks.Name]pg.Relation) *tasks.Difference {
+	d := &tasks.Difference{Table: t.Name, Source: "the table", Target: "no table of that name"}
+	r, ok := there[t.Name]
+	if !ok {
+		return d
+	}
+	for _, column := range t.Columns {
+		if !slices.Contains(r.Columns, column) {
+			d.Source, d.Target = "column "+tasks.QuoteIdent(column), "no such column, or generates it"
+			return d
+		}
+	}
+	return nil
 }

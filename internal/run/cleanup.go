@@ -31,7 +31,15 @@ func Cleanup(ctx context.Context, o Options) (err error) {
 	if err := own(ctx, target); err != nil {
 		return err
 	}
+	compared, err := dropComparison(ctx, o, target)
+	if err != nil {
+		return err
+	}
 	l, err := openLedger(ctx, target, o.Config.Run)
+	if errors.Is(err, ledger.ErrNoRun) && compared {
+		o.Log.Info("ledger of a comparison dropped", "run", o.Config.Run)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -63,6 +71,16 @@ func connectTarget(ctx context.Context, o Options) (*pg.Conn, error) {
 		return nil, check.Findings{check.ConnectFinding(pg.Target, err)}.Err()
 	}
 	return target, nil
+}
+
+// dropComparison drops what a comparison has left behind whose planner could
+// not do so itself: its ledger, and its stream. It reports whether there was one.
+func dropComparison(ctx context.Context, o Options, target *pg.Conn) (bool, error) {
+	dropped, err := ledger.DropComparisons(ctx, target)
+	if err != nil || !dropped || o.Config.Embedded() {
+		return dropped, err
+	}
+	return true, deleteStream(ctx, o)
 }
 
 // deleteStream deletes the stream of the run, so that no worker goes on with it.

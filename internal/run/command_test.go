@@ -71,6 +71,10 @@ func TestCommands(t *testing.T) {
 	p = newPlanner(t, binary, src.URI(), dst.URI(), "verify")
 	require.Equal(t, 4, p.exit(t))
 	require.Contains(t, p.out.String(), `"public"."a": source has 100 rows, target has 99 rows`)
+	p = newPlanner(t, binary, src.URI(), dst.URI(), "verify", "--verify", "digest")
+	require.Equal(t, 4, p.exit(t))
+	require.Contains(t, p.out.String(), `  only on the source: "id" = '7'`)
+	require.Contains(t, p.err.String(), "differ in 1 tables")
 }
 
 func TestBadInputIsReportedAtOnce(t *testing.T) {

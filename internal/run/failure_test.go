@@ -133,28 +133,6 @@ func TestInterruptDrainsAndCleanupUndoes(t *testing.T) {
 	pgtest.RequireEqual(t, src, dst)
 }
 
-func TestVerifyFindsDifferences(t *testing.T) {
-	t.Parallel()
-	src, dst := pgtest.Source(t).Museum(t), pgtest.Target(t).Database(t)
-	dst.Server.MuseumRoles(t)
-	o := options(t, src, dst)
-	copyAll(t, o)
-	result, err := run.Verify(t.Context(), o)
-	require.NoError(t, err)
-	require.Empty(t, result.Differences)
-	require.NotZero(t, result.Rows)
-
-	dst.Exec(t, `ALTER TABLE museum.plain DISABLE TRIGGER ALL; UPDATE museum.big SET id = -id WHERE id = (SELECT max(id) FROM museum.big);
-		DROP TABLE annex.refers CASCADE`)
-	result, err = run.Verify(t.Context(), o)
-	var differ *run.DifferenceError
-	require.ErrorAs(t, err, &differ)
-	require.Equal(t, 4, differ.ExitCode())
-	require.Len(t, result.Differences, 2)
-	require.Equal(t, tasks.Name{Schema: "annex", Name: "refers"}, result.Differences[0].Table)
-	require.Equal(t, tasks.Name{Schema: "museum", Name: "big"}, result.Differences[1].Table)
-}
-
 // TestSecretsStaySecret looks for the passwords in everything that a run writes
 // or shows: logs, errors, the ledger, and the arguments of its processes.
 func TestSecretsStaySecret(t *testing.T) {

@@ -200,7 +200,7 @@ func (r *running) recopy(ctx context.Context, tables []tasks.Name) error {
 		}
 	}
 	// What looked at their rows looks again.
-	late, err := r.ledger.Tasks(ctx, target, []tasks.State{tasks.Done}, tasks.KindVerify, tasks.KindSequences, tasks.KindRefresh)
+	late, err := r.ledger.Tasks(ctx, target, []tasks.State{tasks.Done}, tasks.KindMeasure, tasks.KindVerify, tasks.KindSequences, tasks.KindRefresh)
 	if err != nil {
 		return err
 	}

@@ -159,6 +159,7 @@ type running struct {
 	ledger   *ledger.Ledger
 	conn     *queue.Conn
 	how      Resumption
+	compares bool // source and target, and copies nothing: its snapshots are the planner's
 	began    bool // by this process, so that nothing is lost if it never gets to work
 	lost     int  // rounds in which nobody was found that holds the snapshot
 	keeper   *keeper.Keeper
@@ -247,7 +248,7 @@ func (r *running) startKeeper() {
 	if r.keeper == nil {
 		r.keeper = fleet.NewKeeper(q, r.ledger, fleet.FromConfig(r.Config, r.Version, r.Log))
 	}
-	if s := r.prepared.snapshot; s.Name != "" {
+	if s := r.prepared.snapshot; s.Name != "" && !r.compares {
 		r.keeper.Give(r.prepared.source, tasks.SnapshotRef{ID: 1, Name: s.Name, Text: s.Text})
 	}
 }

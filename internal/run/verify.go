@@ -2,11 +2,12 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"slices"
-	"sync"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/google/uuid"
 
 	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/config"
@@ -14,7 +15,6 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/plan"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
-	"github.com/pgconvoy/pgconvoy/internal/verify"
 )
 
 // DifferenceError is returned when source and target are not equal.
@@ -27,42 +27,64 @@ func (e *DifferenceError) Error() string {
 // ExitCode is that of a difference.
 func (e *DifferenceError) ExitCode() int { return 4 }
 
-// Verify compares all tables of source and target as they are now, each side
-// in one snapshot, with as many connections as the copy stage has slots. It
-// changes nothing and needs no ledger. Its error, if the sides differ, is a
-// [*DifferenceError].
-func Verify(ctx context.Context, o Options) (tasks.Comparison, error) {
-	level := o.Config.Verify
-	if level == config.VerifyNone {
-		level = config.VerifyRows
+// ComparisonError is returned when a comparison could not be carried out whole.
+type ComparisonError struct{ Failures []tasks.Failure }
+
+func (e *ComparisonError) Error() string {
+	return fmt.Sprintf("comparison is not complete: %d tasks failed", len(e.Failures))
+}
+
+// Lines lists the failures, then what they mean.
+func (e *ComparisonError) Lines() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, f := range e.Failures {
+			if !yield(fmt.Sprintf("task %s failed: %s", f.Task, f.Reason), "") {
+				return
+			}
+		}
+		yield(e.Error(), "")
 	}
-	result := tasks.Comparison{Level: string(level)}
+}
+
+// Verify compares all tables of source and target as they are now, each side in
+// one snapshot. It is a run of its own, done by the same workers as a copy of
+// that name: they measure both sides, in parts, and look for the rows that
+// differ. Its ledger stands in the target meanwhile, beside that of a complete
+// run if there is one; nothing else is changed, and nothing is left of it,
+// whatever the outcome. Its error, if the sides differ, is a [*DifferenceError].
+func Verify(ctx context.Context, o Options) (result tasks.Comparison, err error) {
+	if o.Config.Verify == config.VerifyNone {
+		o.Config.Verify = config.VerifyRows
+	}
+	result.Level = string(o.Config.Verify)
 	p, err := connectBoth(ctx, o)
 	if err != nil {
 		return result, err
 	}
 	defer p.Close()
-	var snapshots [2]pg.Snapshot
-	for i, c := range []*pg.Conn{p.source, p.target} {
-		if snapshots[i], err = pg.ExportSnapshot(ctx, c); err != nil {
-			return result, fmt.Errorf("%s: %w", c.Side(), err)
-		}
+	if err := own(ctx, p.target); err != nil {
+		return result, err
 	}
-	cat, err := pg.ReadCatalog(ctx, p.source, []string{ledger.Schema})
+	if _, err := dropComparison(ctx, o, p.target); err != nil {
+		return result, err
+	}
+	if err := p.fingerprints(ctx); err != nil {
+		return result, err
+	}
+	// The target's snapshot has a session of its own: the planner's is for the ledger.
+	keeper, err := connectSide(ctx, o, pg.Target)
 	if err != nil {
 		return result, err
 	}
-	same, err := p.sameText(ctx)
+	defer keeper.Discard()
+	known, err := p.planComparison(ctx, keeper, &result)
 	if err != nil {
 		return result, err
 	}
-	tables := plan.Comparisons(cat, same)
-	result.Tables = len(tables)
-	c := comparer{Options: o, level: level, snapshots: snapshots}
-	if err := c.all(ctx, tables); err != nil {
+	if err := p.runComparison(ctx, &result); err != nil {
 		return result, err
 	}
-	result.Rows, result.Differences = c.rows, c.differences
+	result.Differences = append(result.Differences, known...)
 	slices.SortFunc(result.Differences, func(x, y tasks.Difference) int { return tasks.CompareNames(x.Table, y.Table) })
 	if len(result.Differences) > 0 {
 		return result, &DifferenceError{Tables: len(result.Differences)}
@@ -103,90 +125,103 @@ func connectBoth(ctx context.Context, o Options) (*Prepared, error) {
 	return nil, findings.Err()
 }
 
-// comparer compares many tables at the same time.
-type comparer struct {
-	Options
-	level     config.VerifyLevel
-	snapshots [2]pg.Snapshot
-
-	mu          sync.Mutex
-	rows        int64
-	differences []tasks.Difference
-}
-
-func (c *comparer) all(ctx context.Context, tables []tasks.VerifyTable) error {
-	queue := make(chan tasks.VerifyTable)
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		defer close(queue)
-		for _, t := range tables {
-			select {
-			case queue <- t:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		return nil
-	})
-	for range c.Config.Slots.Copy {
-		group.Go(func() error { return c.some(ctx, queue) })
+// planComparison takes the snapshots of both sides, the target's with keeper,
+// and makes the plan. It returns the differences that show without a look at
+// the rows.
+func (p *Prepared) planComparison(ctx context.Context, keeper *pg.Conn, result *tasks.Comparison) (known []tasks.Difference, err error) {
+	without := []string{ledger.Schema}
+	in := plan.CompareInput{Options: planOptions(p.Config), Bounds: map[uint32][]string{}}
+	if p.snapshot, err = pg.ExportSnapshot(ctx, p.source); err != nil {
+		return nil, fmt.Errorf("source: %w", err)
 	}
-	return group.Wait()
-}
-
-// some compares tables of the queue over a pair of connections of its own.
-func (c *comparer) some(ctx context.Context, queue <-chan tasks.VerifyTable) error {
-	var pair *Prepared
-	defer func() {
-		if pair != nil {
-			pair.Close()
-		}
-	}()
-	for t := range queue {
-		if pair == nil {
-			var err error
-			if pair, err = c.connect(ctx); err != nil {
-				return err
-			}
-		}
-		rows, difference, err := c.compare(ctx, pair, t)
-		if err != nil {
-			if !pg.IsCode(err, "42P01") && !pg.IsCode(err, "42703") && !pg.IsCode(err, "3F000") {
-				return err
-			}
-			// A failed statement leaves both connections in an unknown state.
-			difference = &tasks.Difference{Table: t.Name, Source: "is there", Target: "is missing, or has other columns"}
-			pair.Close()
-			pair = nil
-		}
-		c.mu.Lock()
-		c.rows += rows
-		if difference != nil {
-			c.differences = append(c.differences, *difference)
-			c.Log.Error("table differs", "table", difference.String())
-		}
-		c.mu.Unlock()
-	}
-	return nil
-}
-
-func (c *comparer) connect(ctx context.Context) (*Prepared, error) {
-	pair, err := connectBoth(ctx, c.Options)
+	ours, err := pg.ExportSnapshot(ctx, keeper)
 	if err != nil {
+		return nil, fmt.Errorf("target: %w", err)
+	}
+	in.Snapshots = [2]string{p.snapshot.Name, ours.Name}
+	if in.Source, err = pg.ReadCatalog(ctx, p.source, without); err != nil {
 		return nil, err
 	}
-	for i, conn := range []*pg.Conn{pair.source, pair.target} {
-		if _, err := conn.Exec(ctx, pg.ImportSnapshotSQL(c.snapshots[i].Name)); err != nil {
-			pair.Close()
-			return nil, fmt.Errorf("import snapshot on the %s: %w", conn.Side(), err)
+	if in.Target, err = pg.ReadCatalog(ctx, keeper, without); err != nil {
+		return nil, err
+	}
+	for _, s := range plan.KeySplits(in.Options, in.Source) {
+		if in.Bounds[s.Table], err = pg.KeyBounds(ctx, p.source, s.Name.String(), s.Key, s.Blocks, s.NumParts); err != nil {
+			return nil, err
 		}
 	}
-	return pair, nil
+	if in.SameText, err = p.sameText(ctx); err != nil {
+		return nil, err
+	}
+	p.Plan, known, result.Tables, err = plan.Compare(in)
+	return known, err
 }
 
-func (c *comparer) compare(ctx context.Context, pair *Prepared, t tasks.VerifyTable) (int64, *tasks.Difference, error) {
-	if c.level == config.VerifyDigest {
-		return verify.Contents(ctx, pair.source, pair.target, t)
+// runComparison has the plan done and adds what was found to the result.
+func (p *Prepared) runComparison(ctx context.Context, result *tasks.Comparison) (err error) {
+	conn, stop, err := openQueue(ctx, p.Options)
+	if err != nil {
+		return err
 	}
-	return verify.Rows(ctx, pair.source, pair.target, t)
+	defer stop()
+	uid, err := uuid.NewV7()
+	if err != nil {
+		return fmt.Errorf("make the comparison's identifier: %w", err)
+	}
+	l, err := ledger.CreateComparison(ctx, p.target, ledger.New{
+		Run:     tasks.RunID{Name: p.Config.Run, UID: uid.String(), FP: p.fingerprint},
+		Version: p.Version, ConfigDigest: configDigest(p.Config), Snapshot: p.snapshot,
+	}, p.Plan)
+	if err != nil {
+		return explainLedger(err)
+	}
+	p.Log.Info("comparison begins", "run", p.Config.Run, "tables", result.Tables, "tasks", len(p.Plan.Tasks))
+	r := &running{Options: p.Options, prepared: p, ledger: l, conn: conn, compares: true, released: true}
+	runErr := r.work(ctx)
+	return r.endComparison(context.WithoutCancel(ctx), result, runErr)
+}
+
+// explainLedger says what to do if the ledger of a comparison cannot be made.
+func explainLedger(err error) error {
+	switch {
+	case errors.Is(err, ledger.ErrOccupied):
+		return tasks.WithHint(err, "finish the run that is there, or drop what it made with planner cleanup")
+	case pg.IsCode(err, "42501"):
+		return tasks.WithHint(err, "the comparison keeps its ledger in the target: GRANT CREATE ON DATABASE … to the role that pgconvoy connects as")
+	case pg.IsCode(err, "25006"):
+		return tasks.WithHint(err, "the comparison keeps its ledger in the target, which is read-only: compare with its primary")
+	}
+	return err
+}
+
+// endComparison reads what was found and clears everything away.
+func (r *running) endComparison(ctx context.Context, result *tasks.Comparison, runErr error) error {
+	ctx, cancel := context.WithTimeout(ctx, endTimeout+r.Config.Grace)
+	defer cancel()
+	target, err := r.prepared.liveTarget(ctx)
+	if err != nil {
+		return errors.Join(runErr, err)
+	}
+	if q, _ := r.current(); q != nil {
+		if err := errors.Join(q.Delete(ctx), q.Forget(ctx)); err != nil {
+			r.Log.Warn("stream of the comparison could not be deleted", "err", err)
+		}
+	}
+	if runErr != nil {
+		r.drain(ctx, target)
+	}
+	if _, stuck := errors.AsType[*stuckError](runErr); stuck {
+		report, err := r.ledger.Report(ctx, target)
+		if err != nil {
+			return errors.Join(runErr, err)
+		}
+		runErr = &ComparisonError{Failures: report.Failures}
+	}
+	if runErr == nil {
+		result.Differences, result.Rows, runErr = r.ledger.Differences(ctx, target)
+	}
+	if _, err := ledger.DropComparisons(ctx, target); err != nil {
+		return errors.Join(runErr, tasks.WithHint(err, "planner cleanup drops it"))
+	}
+	return runErr
 }

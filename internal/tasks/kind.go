@@ -19,7 +19,8 @@ const (
 	KindExtensionData Kind = "extension-data" // rows of the configuration tables of extensions
 	KindSequences     Kind = "sequences"      // values of a list of sequences
 	KindRefresh       Kind = "refresh"        // one materialized view
-	KindVerify        Kind = "verify"         // source against target, for a list of tables
+	KindMeasure       Kind = "measure"        // number of rows, or digest, of tables or of a part of one, on one side
+	KindVerify        Kind = "verify"         // source against target, for a list of tables that are measured
 )
 
 // Stage is one consumer of the queue, with its own cap on concurrent tasks.
@@ -45,7 +46,7 @@ func Stages() []Stage {
 // unknown kind.
 func (k Kind) Stage() Stage {
 	switch k {
-	case KindCopy, KindBundle:
+	case KindCopy, KindBundle, KindMeasure:
 		return StageCopy
 	case KindIndex:
 		return StageIndex

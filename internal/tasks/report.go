@@ -63,6 +63,29 @@ type Difference struct {
 	Table  Name   `json:"table"`
 	Source string `json:"source"` // what was found there
 	Target string `json:"target"`
+
+	// Of a comparison of contents, some rows that differ.
+	Key  []string        `json:"key,omitempty"` // columns of the key that tells rows apart, none if the table has none
+	Rows []RowDifference `json:"rows,omitempty"`
+	More bool            `json:"more,omitempty"` // there are, or may be, others
+}
+
+// RowFinding says what is wrong with a row.
+type RowFinding string
+
+// The findings.
+const (
+	RowMissing   RowFinding = "missing"   // only the source has it
+	RowExtra     RowFinding = "extra"     // only the target has it
+	RowDifferent RowFinding = "different" // both have a row of that key, with other contents
+)
+
+// RowDifference is a row that is not the same on both sides: its key, or where
+// the table has none, its place on the side that has it.
+type RowDifference struct {
+	Finding RowFinding `json:"finding"`
+	Key     []string   `json:"key,omitempty"`
+	CTID    string     `json:"ctid,omitempty"`
 }
 
 func (d Difference) String() string {

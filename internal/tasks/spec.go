@@ -18,6 +18,7 @@ type Copy struct {
 	Where  string `json:"where,omitempty"` // predicate of an extension's configuration table
 	Into   *Name  `json:"into,omitempty"`  // load through this partitioned root instead of the table itself
 	Freeze bool   `json:"freeze,omitempty"`
+	Digest bool   `json:"digest,omitempty"` // hash the rows on their way, to compare them with the target's later
 }
 
 // SourceSQL returns the COPY that reads the rows. The column list is explicit,
@@ -124,24 +125,67 @@ type Sequences struct {
 	Names []Name `json:"names"`
 }
 
-// Verify is the spec of [KindVerify].
+// Levels of a comparison.
+const (
+	LevelRows   = "rows"   // numbers of rows
+	LevelDigest = "digest" // contents
+)
+
+// Sides of a comparison.
+const (
+	SideSource = "source"
+	SideTarget = "target"
+)
+
+// Measure is the spec of [KindMeasure]: what tables hold on one side.
+type Measure struct {
+	Level    string        `json:"level"`
+	Side     string        `json:"side"`
+	Snapshot string        `json:"snapshot,omitempty"` // exported one to read in; "" reads what is there
+	Tables   []VerifyTable `json:"tables"`
+}
+
+// Label describes the task in a log line.
+func (m Measure) Label() string {
+	what := fmt.Sprintf("%d tables", len(m.Tables))
+	if len(m.Tables) == 1 {
+		what = m.Tables[0].String()
+		if p := m.Tables[0].Part; !p.IsWhole() {
+			what += fmt.Sprintf(" part %d", p.Index)
+		}
+	}
+	return fmt.Sprintf("%s of %s on the %s", m.Level, what, m.Side)
+}
+
+// Verify is the spec of [KindVerify]. After a copy, what was measured on the
+// target is compared with what was copied, and a difference fails the task. In
+// a comparison, which has the snapshots of both sides, it is compared with what
+// was measured on the source, and a difference is a result.
 type Verify struct {
-	Level  string        `json:"level"` // rows or digest
+	Level  string        `json:"level"`
 	Tables []VerifyTable `json:"tables"`
+	Source string        `json:"source,omitempty"` // exported snapshots of a comparison
+	Target string        `json:"target,omitempty"`
 }
 
 // VerifyTable is a table whose rows must be equal on both sides.
 type VerifyTable struct {
 	Table
+	Part    Part   `json:"part,omitzero"`     // only these rows are measured
 	Descend bool   `json:"descend,omitempty"` // with the rows of its partitions: those may lie in others on the target
 	Leaves  []Name `json:"leaves,omitempty"`  // the partitions that Descend means
 }
 
-// SelectSQL returns a SELECT of the expressions over the rows to compare.
+// SelectSQL returns a SELECT of the expressions over the rows to compare. With
+// Descend, a part by blocks is that range of blocks of every partition.
 func (v VerifyTable) SelectSQL(exprs string) string {
 	only := "ONLY "
 	if v.Descend {
 		only = ""
 	}
-	return fmt.Sprintf("SELECT %s FROM %s%s", exprs, only, v.Name)
+	sql := fmt.Sprintf("SELECT %s FROM %s%s", exprs, only, v.Name)
+	if !v.Part.IsWhole() {
+		sql += " WHERE " + v.Part.Predicate()
+	}
+	return sql
 }

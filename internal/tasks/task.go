@@ -95,11 +95,29 @@ type Result struct {
 	Tables   []TableCount // what was copied of each table
 	Notes    []string     // what a person should know although the task is done
 	Added    []Task       // tasks that this one was split into, with their groups
+
+	Side        string       // of Measured: source or target
+	Measured    []TableCount // what each table, or the part of one, holds there
+	Differences []Difference // that a comparison has found
 }
 
-// TableCount is what one task copied of one table.
+// TableCount is what one task copied of one table, or found in it.
 type TableCount struct {
-	Name  Name
-	Rows  int64
-	Bytes int64
+	Name   Name
+	Rows   int64
+	Bytes  int64
+	Digest *Digest // of these rows, nil if none was made
+}
+
+// Add returns the count of both. It has a digest only if both have.
+func (c TableCount) Add(other TableCount) TableCount {
+	c.Rows += other.Rows
+	c.Bytes += other.Bytes
+	if c.Digest == nil || other.Digest == nil {
+		c.Digest = nil
+		return c
+	}
+	sum := c.Digest.Add(*other.Digest)
+	c.Digest = &sum
+	return c
 }

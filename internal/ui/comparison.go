@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
@@ -15,10 +16,32 @@ func Comparison(w io.Writer, form string, c tasks.Comparison) error {
 	}
 	for _, d := range c.Differences {
 		fmt.Fprintln(w, oneLine(d.String()))
+		for _, row := range d.Rows {
+			fmt.Fprintf(w, "  %s\n", oneLine(describeRow(d.Key, row)))
+		}
+		if d.More {
+			fmt.Fprintln(w, "  … and more rows")
+		}
 	}
 	_, err := fmt.Fprintf(w, "%s of %d tables compared, %s rows: %d differ\n", c.Level, c.Tables, Count(c.Rows), len(c.Differences))
 	if err != nil {
 		return fmt.Errorf("write comparison: %w", err)
 	}
 	return nil
+}
+
+// describeRow says what is wrong with a row, with its key as the condition that
+// finds it.
+func describeRow(columns []string, r tasks.RowDifference) string {
+	what := map[tasks.RowFinding]string{
+		tasks.RowMissing: "only on the source", tasks.RowExtra: "only on the target", tasks.RowDifferent: "different",
+	}[r.Finding]
+	if len(r.Key) == 0 {
+		return what + ": the row at ctid " + r.CTID
+	}
+	conditions := make([]string, len(r.Key))
+	for i, value := range r.Key {
+		conditions[i] = tasks.QuoteIdent(columns[i]) + " = " + strings.TrimSpace(tasks.QuoteLiteral(value))
+	}
+	return what + ": " + strings.Join(conditions, " AND ")
 }

@@ -200,14 +200,33 @@ func TestEmptyPlanHasListsNotNull(t *testing.T) {
 
 func TestComparison(t *testing.T) {
 	t.Parallel()
-	c := tasks.Comparison{Level: "rows", Tables: 3, Rows: 1500, Differences: []tasks.Difference{{Table: name("a"), Source: "5 rows", Target: "4 rows"}}}
+	c := tasks.Comparison{Level: "digest", Tables: 3, Rows: 1500, Differences: []tasks.Difference{
+		{
+			Table: name("a"), Source: "5 rows", Target: "4 rows", Key: []string{"id", "na\"me"}, More: true,
+			Rows: []tasks.RowDifference{
+				{Finding: tasks.RowMissing, Key: []string{"7", "it's\n"}}, {Finding: tasks.RowExtra, Key: []string{"8", `x\`}}, {Finding: tasks.RowDifferent, Key: []string{"9", ""}},
+			},
+		},
+		{Table: name("b"), Source: "5 rows", Target: "4 rows", Rows: []tasks.RowDifference{{Finding: tasks.RowMissing, CTID: "(3,4)"}}},
+	}}
 	requireText(t, `
 "public"."a": source has 5 rows, target has 4 rows
-rows of 3 tables compared, 1 500 rows: 1 differ
+  only on the source: "id" = '7' AND "na""me" = 'it''s\n'
+  only on the target: "id" = '8' AND "na""me" = E'x\\'
+  different: "id" = '9' AND "na""me" = ''
+  … and more rows
+"public"."b": source has 5 rows, target has 4 rows
+  only on the source: the row at ctid (3,4)
+digest of 3 tables compared, 1 500 rows: 2 differ
 `, func(w *strings.Builder) error { return ui.Comparison(w, "table", c) })
 	var out strings.Builder
 	require.NoError(t, ui.Comparison(&out, ui.JSON, tasks.Comparison{Level: "rows"}))
 	require.JSONEq(t, `{"level": "rows", "tables": 0, "rows": 0, "differences": []}`, out.String())
+	out.Reset()
+	c.Differences = c.Differences[1:]
+	require.NoError(t, ui.Comparison(&out, ui.JSON, c))
+	require.JSONEq(t, `{"level": "digest", "tables": 3, "rows": 1500, "differences": [{"table": {"schema": "public", "name": "b"},
+		"source": "5 rows", "target": "4 rows", "rows": [{"finding": "missing", "ctid": "(3,4)"}]}]}`, out.String())
 }
 
 // full is an output that takes no more.

@@ -1,6 +1,7 @@
 // Package verify compares source and target: by the number of rows of each
-// table, or by a digest of their contents. digest.go computes digests from the
-// byte stream of COPY; this file compares.
+// table, or by a digest of their contents, and finds the rows that differ.
+// digest.go hashes rows, this file measures what a table holds and compares,
+// and locate.go finds rows.
 package verify
 
 import (
@@ -13,54 +14,44 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// Count returns the number of rows that the table has in the session's view.
-func Count(ctx context.Context, c *pg.Conn, t tasks.VerifyTable) (int64, error) {
-	var n int64
-	err := c.QueryRow(ctx, t.SelectSQL("pg_catalog.count(*)")).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("count the rows of %s on the %s: %w", t.Name, c.Side(), err)
+// Measure returns what the session sees of the table, or of the part of it: the
+// number of rows, and at level digest their digest under the key. After an
+// error the connection must be discarded.
+func Measure(ctx context.Context, c *pg.Conn, level string, key tasks.DigestKey, t tasks.VerifyTable) (tasks.TableCount, error) {
+	n := tasks.TableCount{Name: t.Name}
+	if level == tasks.LevelDigest {
+		d, err := DigestOf(ctx, c, key, t.SelectSQL(tasks.QuoteIdents(t.Columns)))
+		if err != nil {
+			return n, fmt.Errorf("digest of %s: %w", t.Name, err)
+		}
+		n.Rows, n.Digest = d.Rows, &d
+		return n, nil
+	}
+	if err := c.QueryRow(ctx, t.SelectSQL("pg_catalog.count(*)")).Scan(&n.Rows); err != nil {
+		return n, fmt.Errorf("count the rows of %s on the %s: %w", t.Name, c.Side(), err)
 	}
 	return n, nil
 }
 
-// Rows compares the number of rows on both sides, and returns it if it is the
-// same.
-func Rows(ctx context.Context, source, target *pg.Conn, t tasks.VerifyTable) (int64, *tasks.Difference, error) {
-	var want, got int64
-	err := both(ctx,
-		func(ctx context.Context) (err error) { want, err = Count(ctx, source, t); return err },
-		func(ctx context.Context) (err error) { got, err = Count(ctx, target, t); return err })
-	if err != nil {
-		return 0, nil, err
+// Differ returns the difference between what a table holds on both sides, nil
+// if there is none: of the digests at level digest, which both must have then,
+// and of the numbers of rows otherwise.
+func Differ(level string, source, target tasks.TableCount) (*tasks.Difference, error) {
+	d := &tasks.Difference{Table: target.Name, Source: fmt.Sprintf("%d rows", source.Rows), Target: fmt.Sprintf("%d rows", target.Rows)}
+	if level != tasks.LevelDigest {
+		if source.Rows == target.Rows {
+			return nil, nil
+		}
+		return d, nil
 	}
-	return got, RowsDiffer(t.Name, want, got), nil
-}
-
-// RowsDiffer returns the difference between two numbers of rows, nil if there
-// is none.
-func RowsDiffer(table tasks.Name, want, got int64) *tasks.Difference {
-	if want == got {
-		return nil
+	if source.Digest == nil || target.Digest == nil {
+		return nil, fmt.Errorf("no digest was made of all rows of %s", target.Name)
 	}
-	return &tasks.Difference{Table: table, Source: fmt.Sprintf("%d rows", want), Target: fmt.Sprintf("%d rows", got)}
-}
-
-// Contents compares the digests of both sides, reading both at the same time,
-// and returns the number of rows if they are the same. After an error both
-// connections must be discarded.
-func Contents(ctx context.Context, source, target *pg.Conn, t tasks.VerifyTable) (int64, *tasks.Difference, error) {
-	query := t.SelectSQL(tasks.QuoteIdents(t.Columns))
-	var want, got Digest
-	err := both(ctx,
-		func(ctx context.Context) (err error) { want, err = DigestOf(ctx, source, query); return err },
-		func(ctx context.Context) (err error) { got, err = DigestOf(ctx, target, query); return err })
-	if err != nil {
-		return 0, nil, fmt.Errorf("digest of %s: %w", t.Name, err)
+	if *source.Digest == *target.Digest {
+		return nil, nil
 	}
-	if want != got {
-		return got.Rows, &tasks.Difference{Table: t.Name, Source: want.String(), Target: got.String()}, nil
-	}
-	return got.Rows, nil, nil
+	d.Source, d.Target = source.Digest.String(), target.Digest.String()
+	return d, nil
 }
 
 func both(ctx context.Context, source, target func(context.Context) error) error {

@@ -32,8 +32,8 @@ func contents(rows ...string) string {
 func TestDigest(t *testing.T) {
 	t.Parallel()
 	c := connect(t, pg.Source, pgtest.Source(t).Database(t))
-	digest := func(query string) verify.Digest {
-		d, err := verify.DigestOf(t.Context(), c, query)
+	digest := func(query string) tasks.Digest {
+		d, err := verify.DigestOf(t.Context(), c, key, query)
 		require.NoError(t, err)
 		return d
 	}
@@ -64,7 +64,7 @@ func TestDigest(t *testing.T) {
 	require.Equal(t, digest("SELECT repeat('x', 3000000), 1 UNION ALL SELECT 'y', 2"), digest("SELECT 'y', 2 UNION ALL SELECT repeat('x', 3000000), 1"), "rows larger than the buffer")
 	require.Regexp(t, `^3 rows, [0-9a-f]{32}$`, base.String())
 
-	_, err := verify.DigestOf(t.Context(), c, "SELECT 1 / (n - 50) FROM generate_series(1, 100) n")
+	_, err := verify.DigestOf(t.Context(), c, key, "SELECT 1 / (n - 50) FROM generate_series(1, 100) n")
 	require.True(t, pg.IsCode(err, "22012"), "%v", err)
 }
 
@@ -87,6 +87,22 @@ func table(name string, columns ...string) tasks.VerifyTable {
 	return tasks.VerifyTable{Table: tasks.Table{Name: tasks.Name{Schema: "public", Name: name}, Columns: columns}}
 }
 
+// measure returns what the session sees of the table.
+func measure(t testing.TB, c *pg.Conn, level string, v tasks.VerifyTable) tasks.TableCount {
+	t.Helper()
+	n, err := verify.Measure(t.Context(), c, level, key, v)
+	require.NoError(t, err)
+	return n
+}
+
+// compare measures both sides and returns the difference.
+func (s sides) compare(t testing.TB, level string, v tasks.VerifyTable) *tasks.Difference {
+	t.Helper()
+	d, err := verify.Differ(level, measure(t, s.source, level, v), measure(t, s.target, level, v))
+	require.NoError(t, err)
+	return d
+}
+
 func TestContents(t *testing.T) {
 	t.Parallel()
 	s := newSides(t, `CREATE TABLE public.a (id int, "odd "" name" text, g int GENERATED ALWAYS AS (id + 1) STORED); CREATE TABLE public.child () INHERITS (public.a)`)
@@ -94,25 +110,63 @@ func TestContents(t *testing.T) {
 	s.dst.Exec(t, `INSERT INTO public.a SELECT n, md5(n::text) FROM generate_series(5000, 1, -1) n`)
 	a := table("a", "id", `odd " name`)
 	for range 2 { // the sessions go on
-		rows, difference, err := verify.Contents(t.Context(), s.source, s.target, a)
-		require.NoError(t, err)
-		require.Nil(t, difference, "children do not count")
-		require.Equal(t, int64(5000), rows)
+		require.Nil(t, s.compare(t, tasks.LevelDigest, a), "children do not count, and generated columns are not read")
+		require.Equal(t, int64(5000), measure(t, s.target, tasks.LevelDigest, a).Rows)
 	}
 	s.dst.Exec(t, `UPDATE public.a SET "odd "" name" = overlay("odd "" name" placing 'Z' from 7) WHERE id = 4321`)
-	_, difference, err := verify.Contents(t.Context(), s.source, s.target, a)
-	require.NoError(t, err)
+	difference := s.compare(t, tasks.LevelDigest, a)
 	require.Equal(t, a.Name, difference.Table)
 	require.NotEqual(t, difference.Source, difference.Target)
 	require.Contains(t, difference.String(), `"public"."a": source has 5000 rows, `)
+	require.Nil(t, s.compare(t, tasks.LevelRows, a))
 
-	for _, bad := range []struct{ dropped, name string }{{"src", "source"}, {"dst", "target"}} {
-		s := newSides(t, "CREATE TABLE public.a (id int)")
-		db := map[string]*pgtest.Database{"src": s.src, "dst": s.dst}[bad.dropped]
-		db.Exec(t, "DROP TABLE public.a")
-		_, _, err := verify.Contents(t.Context(), s.source, s.target, table("a", "id"))
+	for level, side := range map[string]*pg.Conn{tasks.LevelDigest: s.source, tasks.LevelRows: s.target} {
+		_, err := verify.Measure(t.Context(), side, level, key, table("gone", "id"))
 		require.True(t, pg.IsCode(err, "42P01"), "%v", err)
-		require.ErrorContains(t, err, bad.name)
+		require.ErrorContains(t, err, `"gone"`)
+		require.ErrorContains(t, err, string(side.Side()))
+	}
+}
+
+// TestPartsAddUp measures a table in parts by blocks and by key: their sum is
+// the table, whatever the bounds are.
+func TestPartsAddUp(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Source(t).Database(t)
+	db.Exec(t, `CREATE TABLE public.a (k int, v text);
+		INSERT INTO public.a SELECT nullif(n, 700), repeat(md5(n::text), n % 9) FROM generate_series(-3000, 5000) n;
+		DELETE FROM public.a WHERE k BETWEEN 100 AND 300;
+		CREATE TABLE public.p (k int) PARTITION BY HASH (k);
+		CREATE TABLE public.p1 PARTITION OF public.p FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+		CREATE TABLE public.p2 PARTITION OF public.p FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+		INSERT INTO public.p SELECT generate_series(1, 5000)`)
+	c := connect(t, pg.Source, db)
+	tree := table("p", "k")
+	tree.Descend = true
+	for _, level := range []string{tasks.LevelRows, tasks.LevelDigest} {
+		for _, test := range []struct {
+			table tasks.VerifyTable
+			parts []tasks.Part
+		}{
+			{table("a", "k", "v"), tasks.Ranges("", []string{"1", "2", "50", "100000"}, false)},
+			{table("a", "k", "v"), tasks.Ranges("k", []string{"-5000", "-7", "0", "700", "9999"}, true)},
+			{table("a"), tasks.Ranges("", []string{"30"}, false)}, // no columns
+			{tree, tasks.Ranges("", []string{"3", "5"}, false)},
+		} {
+			want := measure(t, c, level, test.table)
+			require.NotZero(t, want.Rows)
+			var sum tasks.TableCount
+			for i, p := range test.parts {
+				part := test.table
+				part.Part = p
+				if n := measure(t, c, level, part); i == 0 {
+					sum = n
+				} else {
+					sum = sum.Add(n)
+				}
+			}
+			require.Equal(t, want, sum, "%s of %v", level, test.table.Name)
+		}
 	}
 }
 
@@ -125,9 +179,8 @@ func TestContentsSettings(t *testing.T) {
 	for _, set := range []string{"extra_float_digits = -5", "datestyle = 'SQL, DMY'", "timezone = 'Asia/Tokyo'", "bytea_output = 'escape'", "intervalstyle = 'iso_8601'"} {
 		s.dst.Exec(t, fmt.Sprintf("ALTER DATABASE %s SET %s", s.dst.Name, set))
 	}
-	_, difference, err := verify.Contents(t.Context(), s.source, connect(t, pg.Target, s.dst), table("a", "f", "d", "b", "i"))
-	require.NoError(t, err)
-	require.Nil(t, difference)
+	s.target = connect(t, pg.Target, s.dst)
+	require.Nil(t, s.compare(t, tasks.LevelDigest, table("a", "f", "d", "b", "i")))
 }
 
 // TestContentsOfPartitions compares all leaves together: rows may lie in others.
@@ -138,13 +191,9 @@ func TestContentsOfPartitions(t *testing.T) {
 	s.dst.Exec(t, "CREATE TABLE public.p1 PARTITION OF public.p FOR VALUES IN (1); CREATE TABLE public.p2 PARTITION OF public.p FOR VALUES IN (2); INSERT INTO public.p VALUES (2), (1)")
 	whole := table("p", "k")
 	whole.Descend = true
-	rows, difference, err := verify.Contents(t.Context(), s.source, s.target, whole)
-	require.NoError(t, err)
-	require.Nil(t, difference)
-	require.Equal(t, int64(2), rows)
-	_, difference, err = verify.Contents(t.Context(), s.source, s.target, table("p1", "k"))
-	require.NoError(t, err)
-	require.NotNil(t, difference)
+	require.Nil(t, s.compare(t, tasks.LevelDigest, whole))
+	require.Equal(t, int64(2), measure(t, s.target, tasks.LevelDigest, whole).Rows)
+	require.NotNil(t, s.compare(t, tasks.LevelDigest, table("p1", "k")))
 }
 
 func TestRows(t *testing.T) {
@@ -152,19 +201,28 @@ func TestRows(t *testing.T) {
 	s := newSides(t, "CREATE TABLE public.a (id int); CREATE TABLE public.child () INHERITS (public.a); CREATE TABLE public.bare ()")
 	s.src.Exec(t, "INSERT INTO public.a SELECT generate_series(1, 100); INSERT INTO public.bare DEFAULT VALUES")
 	s.dst.Exec(t, "INSERT INTO public.a SELECT generate_series(101, 200); INSERT INTO public.child VALUES (1); INSERT INTO public.bare DEFAULT VALUES")
-	for _, name := range []string{"a", "bare"} {
-		_, difference, err := verify.Rows(t.Context(), s.source, s.target, table(name, "id"))
-		require.NoError(t, err)
-		require.Nil(t, difference)
+	for _, v := range []tasks.VerifyTable{table("a", "id"), table("bare")} {
+		require.Nil(t, s.compare(t, tasks.LevelRows, v))
 	}
-	s.dst.Exec(t, "DELETE FROM public.a WHERE id = 101")
-	rows, difference, err := verify.Rows(t.Context(), s.source, s.target, table("a", "id"))
+	require.NotNil(t, s.compare(t, tasks.LevelDigest, table("a", "id")))
+	require.Nil(t, s.compare(t, tasks.LevelDigest, table("bare")))
+	s.dst.Exec(t, "DELETE FROM public.a WHERE id = 101; INSERT INTO public.bare DEFAULT VALUES")
+	require.Equal(t, &tasks.Difference{Table: tasks.Name{Schema: "public", Name: "a"}, Source: "100 rows", Target: "99 rows"},
+		s.compare(t, tasks.LevelRows, table("a", "id")))
+	require.Contains(t, s.compare(t, tasks.LevelDigest, table("bare")).String(), "source has 1 rows, ")
+}
+
+func TestDifferNeedsBothDigests(t *testing.T) {
+	t.Parallel()
+	n := tasks.TableCount{Rows: 1, Digest: &tasks.Digest{Rows: 1, Lo: 7}}
+	d, err := verify.Differ(tasks.LevelDigest, n, n)
 	require.NoError(t, err)
-	require.Equal(t, int64(99), rows)
-	require.Equal(t, &tasks.Difference{Table: tasks.Name{Schema: "public", Name: "a"}, Source: "100 rows", Target: "99 rows"}, difference)
-	_, _, err = verify.Rows(t.Context(), s.source, s.target, table("gone"))
-	require.ErrorContains(t, err, "gone")
-	require.Nil(t, verify.RowsDiffer(tasks.Name{}, 1, 1))
+	require.Nil(t, d)
+	for _, counts := range [][2]tasks.TableCount{{n, {Rows: 1}}, {{Rows: 1}, n}, {{}, {}}} {
+		_, err := verify.Differ(tasks.LevelDigest, counts[0], counts[1])
+		require.ErrorContains(t, err, "no digest was made")
+	}
+	require.Nil(t, n.Add(tasks.TableCount{Rows: 1}).Digest, "a part without a digest leaves the table without one")
 }
 
 // TestContentsHidden has a policy that hides rows: an error, not fewer rows.
@@ -177,6 +235,6 @@ func TestContentsHidden(t *testing.T) {
 	reader, err := pg.Connect(t.Context(), pg.Options{Side: pg.Target, URI: s.dst.URIAs(role)})
 	require.NoError(t, err)
 	t.Cleanup(reader.Discard)
-	_, _, err = verify.Contents(t.Context(), s.source, reader, table("a", "id"))
+	_, err = verify.Measure(t.Context(), reader, tasks.LevelDigest, key, table("a", "id"))
 	require.True(t, pg.IsCode(err, "42501"), "%v", err)
 }

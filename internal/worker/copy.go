@@ -124,7 +124,11 @@ func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, erro
 		}
 		into.WriteString(c.TargetSQL() + ";")
 	}
-	copied, err := pg.Relay(ctx, source, j.Target, from.String(), into.String())
+	digests, sinks, err := j.digests(copies)
+	if err != nil {
+		return tasks.Result{}, err
+	}
+	copied, err := pg.Relay(ctx, source, j.Target, from.String(), into.String(), sinks...)
 	if err != nil {
 		return tasks.Result{}, j.explain(ctx, snapshot.Name, copies, err)
 	}
@@ -140,7 +144,12 @@ func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, erro
 	for i, c := range copied {
 		result.Rows += c.Rows
 		result.Bytes += c.Bytes
-		result.Tables = append(result.Tables, tasks.TableCount{Name: copies[i].Table.Name, Rows: c.Rows, Bytes: c.Bytes})
+		count := tasks.TableCount{Name: copies[i].Table.Name, Rows: c.Rows, Bytes: c.Bytes}
+		if digests != nil {
+			sum := digests[i].Sum()
+			count.Digest = &sum
+		}
+		result.Tables = append(result.Tables, count)
 	}
 	return result, nil
 }

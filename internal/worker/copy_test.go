@@ -190,25 +190,48 @@ func TestLargeObjects(t *testing.T) {
 	require.Less(t, b.dst.Count(t, "pg_largeobject WHERE loid = 1006"), 600, "a hole stays one")
 }
 
+// TestVerify damages one of two copied tables before they are compared.
 func TestVerify(t *testing.T) {
 	t.Parallel()
-	for level, want := range map[string]string{"rows": "source has 1000 rows, target has 999 rows", "digest": `rows differ: "public"."a"`} {
+	for level, want := range map[string]string{tasks.LevelRows: "source has 1000 rows, target has 999 rows", tasks.LevelDigest: `rows differ: "public"."a"`} {
 		t.Run(level, func(t *testing.T) {
 			t.Parallel()
 			b := databases(t, "CREATE TABLE a (id int, v text); CREATE TABLE c (id int)", rows1000)
-			copies := []tasks.Task{b.copyTask(t, "a"), b.copyTask(t, "c")}
-			var list []tasks.Task
-			for i, name := range []string{"a", "c"} {
-				v := tasks.Verify{Level: level, Tables: []tasks.VerifyTable{{Table: b.copyOf(t, name).Table}}}
-				list = append(list, after(task(t, tasks.KindVerify, tasks.ID(fmt.Sprint("misc.verify.v", i)), v), copies...))
+			var list, copies []tasks.Task
+			for _, name := range []string{"a", "c"} {
+				spec := b.copyOf(t, name)
+				spec.Digest = level == tasks.LevelDigest
+				copies = append(copies, task(t, tasks.KindCopy, copyID(name), spec))
 			}
 			damage := after(run(t, tasks.KindSchema, "misc.damage.x", "DELETE FROM public.a WHERE id = 5"), copies...)
-			list[0].Needs = append(list[0].Needs, damage.Group)
+			for i, name := range []string{"a", "c"} {
+				tables := []tasks.VerifyTable{{Table: b.copyOf(t, name).Table}}
+				m := after(task(t, tasks.KindMeasure, tasks.ID(fmt.Sprint("copy.measure.m", i)), tasks.Measure{Level: level, Side: tasks.SideTarget, Tables: tables}), damage)
+				v := after(task(t, tasks.KindVerify, tasks.ID(fmt.Sprint("misc.verify.v", i)), tasks.Verify{Level: level, Tables: tables}), m)
+				list = append(list, m, v)
+			}
 			b.start(t, append(append(copies, damage), list...)...)
 			b.finish(t)
 			require.Equal(t, "done", b.state(t, "misc.verify.v1"))
 			require.Equal(t, "failed", b.state(t, "misc.verify.v0"))
 			require.Contains(t, b.reason(t, "misc.verify.v0"), want)
+			require.Contains(t, b.reason(t, "misc.verify.v0"), "planner verify --verify digest", "what can be done")
+			require.Equal(t, "1", b.attempts(t, "misc.verify.v0"))
 		})
 	}
+}
+
+// A comparison at level digest needs the digests of all that was copied.
+func TestVerifyWithoutDigests(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "CREATE TABLE a (id int, v text); CREATE TABLE c (id int)", rows1000)
+	spec := b.copyOf(t, "a")
+	copied := task(t, tasks.KindCopy, copyID("a"), spec)
+	tables := []tasks.VerifyTable{{Table: spec.Table}}
+	m := after(task(t, tasks.KindMeasure, "copy.measure.m1", tasks.Measure{Level: tasks.LevelDigest, Side: tasks.SideTarget, Tables: tables}), copied)
+	v := after(task(t, tasks.KindVerify, "misc.verify.v1", tasks.Verify{Level: tasks.LevelDigest, Tables: tables}), m)
+	b.start(t, copied, m, v)
+	b.finish(t)
+	require.Equal(t, "failed", b.state(t, "misc.verify.v1"))
+	require.Contains(t, b.reason(t, "misc.verify.v1"), "no digest was made")
 }

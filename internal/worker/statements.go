@@ -61,6 +61,10 @@ func label(t tasks.Task) string {
 		}
 	case tasks.KindLargeObjects:
 		return "copy of large objects"
+	case tasks.KindMeasure:
+		if m, err := tasks.Decode[tasks.Measure](t); err == nil {
+			return m.Label()
+		}
 	case tasks.KindVerify:
 		if v, err := tasks.Decode[tasks.Verify](t); err == nil {
 			return fmt.Sprintf("%s of %d tables compared", v.Level, len(v.Tables))

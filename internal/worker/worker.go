@@ -81,7 +81,7 @@ type Deliveries interface {
 // Facts are what tasks need to know of the run.
 type Facts interface {
 	Snapshot(ctx context.Context, c *pg.Conn) (tasks.SnapshotRef, error)
-	Copied(ctx context.Context, c *pg.Conn, tables []tasks.Name) (map[tasks.Name]int64, error)
+	Counts
 }
 
 // Leases are who has what in hand.
@@ -148,6 +148,7 @@ func New(o Options, q Queue, l Ledger, k Keeper) *Worker {
 			tasks.KindExtensionData: copyBundle{},
 			tasks.KindLargeObjects:  copyLargeObjects{},
 			tasks.KindSequences:     copySequences{},
+			tasks.KindMeasure:       measureTables{},
 			tasks.KindVerify:        verifyTables{},
 		},
 	}

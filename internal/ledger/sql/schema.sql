@@ -8,6 +8,7 @@ CREATE TABLE pgconvoy.run (
     target text NOT NULL,
     version text NOT NULL,          -- of the planner
     config_digest text NOT NULL,
+    digest_key bytea NOT NULL,      -- that rows are hashed under
     target_start timestamptz NOT NULL,  -- a later postmaster means that commits may be lost
     planner text,                   -- host/pid of the last planner that owned the run
     paused bool NOT NULL DEFAULT false,
@@ -86,9 +87,28 @@ CREATE TABLE pgconvoy.copied (
     name text NOT NULL,
     rows int8 NOT NULL,
     bytes int8 NOT NULL,
+    digest text,                    -- of the rows as the source sent them, if that was asked for
     PRIMARY KEY (run, task, schema, name)
 );
 CREATE INDEX copied_name ON pgconvoy.copied (run, schema, name);
+CREATE TABLE pgconvoy.measured (    -- what tables, or parts of them, hold on one side
+    run text NOT NULL,
+    task text COLLATE "C" NOT NULL,
+    side text NOT NULL,
+    schema text NOT NULL,
+    name text NOT NULL,
+    rows int8 NOT NULL,
+    digest text,
+    PRIMARY KEY (run, task, schema, name)
+);
+CREATE INDEX measured_name ON pgconvoy.measured (run, schema, name);
+CREATE TABLE pgconvoy.difference (
+    run text NOT NULL,
+    schema text NOT NULL,
+    name text NOT NULL,
+    detail bytea NOT NULL,          -- JSON; as bytes, since it holds text of the source in whatever encoding the target has
+    PRIMARY KEY (run, schema, name)
+);
 CREATE TABLE pgconvoy.planned (
     run text NOT NULL,
     schema text NOT NULL,
