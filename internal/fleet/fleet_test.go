@@ -225,6 +225,7 @@ func TestOptionsFromConfig(t *testing.T) {
 	require.Equal(t, "secret", q.Password)
 	require.Equal(t, 3, q.Replicas)
 	require.Equal(t, "pgconvoy-worker/main/"+fleet.Name(), q.Name)
+	require.Equal(t, "_INBOX.worker", q.InboxPrefix)
 	require.Contains(t, fleet.Name(), "/")
 }
 
