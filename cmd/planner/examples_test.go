@@ -50,11 +50,17 @@ func TestFullExampleShowsDefaults(t *testing.T) {
 	require.ElementsMatch(t, settingPaths(t), keysOf(t, text))
 }
 
+// What the users may do is shown by a test of internal/queue.
 func TestExampleOfNATSIsValid(t *testing.T) {
-	t.Setenv("PLANNER_PASSWORD", "a")
-	t.Setenv("WORKER_PASSWORD", "b")
+	for _, role := range []string{"PLANNER", "WORKER", "OBSERVER"} {
+		t.Setenv(role+"_PASSWORD", "secret")
+	}
 	options, err := server.ProcessConfigFile(filepath.Join("..", "..", "deployments", "nats-server.conf"))
 	require.NoError(t, err)
-	require.Len(t, options.Users, 2)
-	require.Contains(t, options.Users[1].Permissions.Publish.Allow, "$JS.API.CONSUMER.MSG.NEXT.PGCONVOY-main.*")
+	var users []string
+	for _, u := range options.Users {
+		users = append(users, u.Username)
+		require.NotNil(t, u.Permissions, u.Username)
+	}
+	require.Equal(t, []string{"planner", "worker", "observer"}, users)
 }

@@ -66,7 +66,7 @@ func QueueOptions(c config.Config, role string, log *slog.Logger) queue.Options 
 	return queue.Options{
 		URL: string(c.NATS.URL), Creds: c.NATS.Creds, NKey: c.NATS.NKey, User: c.NATS.User, Password: string(c.NATS.Password),
 		Token: string(c.NATS.Token), CA: c.NATS.CA, Cert: c.NATS.Cert, Key: c.NATS.Key, Replicas: c.NATS.Replicas,
-		Name: fmt.Sprintf("pgconvoy-%s/%s/%s", role, c.Run, Name()), Log: log,
+		Name: fmt.Sprintf("pgconvoy-%s/%s/%s", role, c.Run, Name()), InboxPrefix: "_INBOX." + role, Log: log,
 	}
 }
 

@@ -230,6 +230,7 @@ func TestOptionsFromConfig(t *testing.T) {
 	require.Equal(t, 3, q.Replicas)
 	require.Equal(t, "pgconvoy-worker/main/"+fleet.Name(), q.Name)
 	require.Regexp(t, "^[A-Za-z0-9_=-]+-[0-9]+-[0-9a-f]{4}$", fleet.Name(), "one token of a subject")
+	require.Equal(t, "_INBOX.worker", q.InboxPrefix)
 }
 
 func keys(m map[tasks.Stage]int) []tasks.Stage {

@@ -20,8 +20,12 @@ const childEnv = "NATSTEST_CHILD"
 
 // childOptions is what a server process needs to know.
 type childOptions struct {
-	Port     int    `json:"port"`
-	StoreDir string `json:"store_dir"`
+	Port     int      `json:"port"`
+	StoreDir string   `json:"store_dir"`
+	Config   string   `json:"config,omitempty"` // path of a configuration file, "" for none
+	Name     string   `json:"name,omitempty"`   // in the cluster
+	Routes   []string `json:"routes,omitempty"` // of all servers of the cluster
+	Route    int      `json:"route,omitempty"`  // port of this one in the cluster
 }
 
 // Main is what TestMain calls in packages that use [StartProcess]:
@@ -48,10 +52,11 @@ func serve(text string, stdin io.Reader, stdout io.Writer) error {
 	if err := json.Unmarshal([]byte(text), &child); err != nil {
 		return err
 	}
-	ns, err := server.NewServer(&server.Options{
-		ServerName: "natstest-process", Host: host, Port: child.Port, JetStream: true, StoreDir: child.StoreDir,
-		JetStreamMaxMemory: maxStorage, JetStreamMaxStore: maxStorage, NoSigs: true, NoLog: true, DisableJetStreamBanner: true,
-	})
+	opts, err := child.options()
+	if err != nil {
+		return err
+	}
+	ns, err := server.NewServer(opts)
 	if err != nil {
 		return err
 	}
@@ -66,10 +71,31 @@ func serve(text string, stdin io.Reader, stdout io.Writer) error {
 	return err
 }
 
+// options returns what the server is started with.
+func (c childOptions) options() (*server.Options, error) {
+	opts := &server.Options{ServerName: "natstest-process", JetStream: true}
+	if c.Config != "" {
+		var err error
+		if opts, err = server.ProcessConfigFile(c.Config); err != nil {
+			return nil, err
+		}
+	}
+	opts.Host, opts.Port, opts.StoreDir = host, c.Port, c.StoreDir
+	opts.JetStreamMaxMemory, opts.JetStreamMaxStore = maxStorage, maxStorage
+	opts.NoSigs, opts.NoLog, opts.DisableJetStreamBanner = true, true, true
+	if c.Name != "" {
+		opts.ServerName = c.Name
+		opts.Cluster = server.ClusterOpts{Name: "natstest", Host: host, Port: c.Route}
+		opts.Routes = server.RoutesFromStr(strings.Join(c.Routes, ","))
+	}
+	return opts, nil
+}
+
 // Process is a NATS server in a process of its own.
 type Process struct {
 	t     testing.TB
 	child childOptions
+	env   []string
 	cmd   *exec.Cmd
 	stdin io.Closer
 	url   string
@@ -79,7 +105,25 @@ type Process struct {
 // own. The test's package must call [Main]. It is stopped when the test ends.
 func StartProcess(t testing.TB) *Process {
 	t.Helper()
-	p := &Process{t: t, child: childOptions{Port: server.RANDOM_PORT, StoreDir: t.TempDir()}}
+	return startProcess(t, childOptions{}, nil)
+}
+
+// StartConfig starts a server with a configuration file, as nats-server -c
+// does, in a process of its own: with the environment variables given, each as
+// NAME=value, but on a free port and with a directory of the test. The test's
+// package must call [Main]. It is stopped when the test ends.
+func StartConfig(t testing.TB, file string, env ...string) *Process {
+	t.Helper()
+	return startProcess(t, childOptions{Config: file}, env)
+}
+
+func startProcess(t testing.TB, child childOptions, env []string) *Process {
+	t.Helper()
+	child.StoreDir = t.TempDir()
+	if child.Port == 0 {
+		child.Port = server.RANDOM_PORT
+	}
+	p := &Process{t: t, child: child, env: env}
 	p.Start()
 	t.Cleanup(p.Stop)
 	return p
@@ -95,7 +139,7 @@ func (p *Process) Start() {
 	}
 	// The process outlives the context of the test, which ends before cleanup.
 	p.cmd = exec.Command(os.Args[0]) //nolint:noctx // see above
-	p.cmd.Env = append(os.Environ(), childEnv+"="+string(text))
+	p.cmd.Env = append(append(os.Environ(), p.env...), childEnv+"="+string(text))
 	p.cmd.Stderr = os.Stderr
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		p.t.Fatalf("make pipe: %v", err)

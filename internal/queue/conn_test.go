@@ -239,37 +239,3 @@ func TestCloseWhileTheServerIsAway(t *testing.T) {
 	_, err = q.Outstanding(t.Context())
 	require.ErrorIs(t, err, queue.ErrClosed, fmt.Sprint(err))
 }
-
-// The permissions that the documentation asks for a worker.
-func TestWorkerWithFewPermissions(t *testing.T) {
-	t.Parallel()
-	s := natstest.Start(t, func(o *server.Options) {
-		o.Users = []*server.User{
-			{Username: "planner", Password: "p"},
-			{Username: "worker", Password: "w", Permissions: &server.Permissions{
-				Publish: &server.SubjectPermission{Allow: []string{
-					"pgconvoy.*.task.>", "pgconvoy.*.event.>", "$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.INFO.*.*",
-					"$JS.API.CONSUMER.MSG.NEXT.*.*", "$JS.ACK.>",
-				}},
-				Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_worker.>"}},
-			}},
-		}
-	})
-	planner := connect(t, queue.Options{URL: s.URL(), User: "planner", Password: "p"})
-	q, err := planner.Create(t.Context(), run, caps(1))
-	require.NoError(t, err)
-	events, stop, err := q.Events(t.Context())
-	require.NoError(t, err)
-	defer stop()
-
-	worker := connect(t, queue.Options{URL: s.URL(), User: "worker", Password: "w", InboxPrefix: "_INBOX_worker"})
-	wq, err := worker.Open(t.Context(), run.Name)
-	require.NoError(t, err)
-	require.NoError(t, wq.Publish(t.Context(), copies(1)))
-	d := fetch(t, wq)
-	require.NoError(t, d.Heartbeat(t.Context()))
-	require.NoError(t, wq.Notify(tasks.Event{Task: "copy.public.t0001.all", Kind: tasks.KindCopy, State: tasks.Done}))
-	require.NoError(t, d.Ack(t.Context()))
-	require.Equal(t, tasks.Done, (<-events).State)
-	require.Zero(t, outstanding(t, wq))
-}

@@ -13,36 +13,19 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// deadSizes are the bounds of the stream of dead letters, in bytes, that are
-// tried one after the other, as for the bucket.
-func deadSizes() []int64 { return []int64{256 << 20, 32 << 20, 4 << 20} }
-
-// ensureDead makes the stream of dead letters, or finds it as an operator may
-// have edited it. It keeps the newest letter of each task. When it is full the
-// oldest letter makes room, so that no run is held up by what an earlier one
-// left.
-func (c *Conn) ensureDead(ctx context.Context, maxBytes int64) error {
-	_, err := c.js.CreateStream(ctx, jetstream.StreamConfig{
+// deadConfig: the newest letter of each task is kept. When the stream is full
+// the oldest letter makes room, so that no run is held up by what an earlier
+// one left.
+func (c *Conn) deadConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
 		Name:              DeadStream,
 		Description:       "Tasks of pgconvoy that failed for good; the ledger of their run is the truth",
 		Subjects:          []string{deadPrefix("*") + ">"},
-		Retention:         jetstream.LimitsPolicy,
 		Discard:           jetstream.DiscardOld,
 		MaxMsgsPerSubject: 1,
 		MaxMsgSize:        MaxTaskBytes,
-		MaxBytes:          maxBytes,
 		AllowDirect:       true,
-		Storage:           c.storage(),
-		Replicas:          c.opts.Replicas,
-	})
-	if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-		return err
 	}
-	info, err := c.streamInfo(ctx, DeadStream)
-	if err == nil && !info.Config.AllowDirect {
-		err = tasks.WithHint(errors.New("it cannot be read directly: it was not made by pgconvoy"), "remove it with: nats stream rm "+DeadStream)
-	}
-	return err
 }
 
 // Bury keeps a dead letter of a task of the run and waits until the server has

@@ -65,7 +65,7 @@ const (
 	// holder registers again three times in it.
 	KeeperTTL = 45 * time.Second
 
-	markerTTL       = time.Minute // how long the bucket tells watchers that a key is gone
+	markerTTL       = time.Minute // how long the bucket tells watchers that a key was removed
 	maxText         = 200         // bytes of a text of unknown origin in an error
 	maxReason       = 1000        // bytes of the reason in a dead letter
 	maxStatus       = 512 << 10   // bytes of a status, half of what a server lets pass

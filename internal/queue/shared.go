@@ -11,58 +11,66 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// bucketSizes are the bounds of the bucket, in bytes, that are tried one after
-// the other. A server sets them aside, and an account may not have that much
-// left beside the tasks.
-func bucketSizes() []int64 { return []int64{64 << 20, 8 << 20, 1 << 20} }
-
-// ensureShared makes what all runs of the account share, or finds it.
+// ensureShared makes what all runs of the account share, or finds it as an
+// operator may have edited it.
 func (c *Conn) ensureShared(ctx context.Context) error {
-	if err := c.ensureOne(ctx, "bucket "+Bucket, bucketSizes(), c.ensureBucket); err != nil {
+	if err := c.ensureKept(ctx, c.bucketConfig(), 64<<20, 8<<20, 1<<20); err != nil {
 		return err
 	}
-	return c.ensureOne(ctx, "stream "+DeadStream, deadSizes(), c.ensureDead)
+	return c.ensureKept(ctx, c.deadConfig(), 256<<20, 32<<20, 4<<20)
 }
 
-// ensureOne makes one of the shared things as large as there is room for. A
-// run goes on without one that there is no room for at all: no task needs it.
-func (c *Conn) ensureOne(ctx context.Context, what string, sizes []int64, ensure func(ctx context.Context, maxBytes int64) error) error {
+// bucketConfig is what a key-value bucket of NATS is underneath, with keys that
+// may expire. It is made as a stream because a bucket lets everybody who may
+// write one key empty all of it, by a header that asks for a rollup. The server
+// permits that with markers of expired keys, too, so there are none.
+func (c *Conn) bucketConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              bucketStream,
+		Description:       "How far the runs of pgconvoy are, and who holds their snapshots",
+		Subjects:          []string{keyPrefix + ">"},
+		Discard:           jetstream.DiscardNew,
+		MaxMsgsPerSubject: 1,
+		DenyDelete:        true,
+		AllowDirect:       true,
+		AllowMsgTTL:       true,
+	}
+}
+
+// ensureKept makes one of the shared streams with the first of the bounds, in
+// bytes, that there is room for: a server sets them aside, and an account may
+// not have that much left beside the tasks. A run goes on without a stream that
+// there is no room for at all: no task needs it.
+func (c *Conn) ensureKept(ctx context.Context, config jetstream.StreamConfig, sizes ...int64) error {
+	config.Storage, config.Replicas = c.storage(), c.opts.Replicas
 	var err error
-	for _, size := range sizes {
-		if err = ensure(ctx, size); err == nil {
+	for _, config.MaxBytes = range sizes {
+		_, err = c.js.CreateStream(ctx, config)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			err = c.checkKept(ctx, config)
+		}
+		if err == nil {
 			return nil
 		}
+		err = fmt.Errorf("stream %s: %w", config.Name, err)
 		if !lacksRoom(err) {
-			return fmt.Errorf("%s: %w", what, err)
+			return err
 		}
 	}
-	c.log.Warn("the account has no room for "+what+", the run goes on without it", "err", err)
+	c.log.Warn("the run goes on without a stream that there is no room for", "err", err)
 	return nil
 }
 
-// ensureBucket makes the bucket, or finds it as an operator may have edited it.
-func (c *Conn) ensureBucket(ctx context.Context, maxBytes int64) error {
-	_, err := c.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket:         Bucket,
-		Description:    "How far the runs of pgconvoy are, and who holds their snapshots",
-		History:        1,
-		MaxBytes:       maxBytes,
-		Storage:        c.storage(),
-		Replicas:       c.opts.Replicas,
-		LimitMarkerTTL: markerTTL,
-	})
-	if !errors.Is(err, jetstream.ErrBucketExists) {
-		return err
-	}
-	info, err := c.streamInfo(ctx, bucketStream)
+// checkKept reports whether a shared stream that exists can be used.
+func (c *Conn) checkKept(ctx context.Context, want jetstream.StreamConfig) error {
+	info, err := c.streamInfo(ctx, want.Name)
 	if err != nil {
 		return err
 	}
-	if !info.Config.AllowMsgTTL || !info.Config.AllowDirect {
-		return tasks.WithHint(errors.New("its keys cannot expire, or it cannot be read directly: it was not made by pgconvoy"),
-			"remove it with: nats kv del "+Bucket)
+	if have := info.Config; have.AllowDirect && have.AllowMsgTTL == want.AllowMsgTTL && have.MaxMsgsPerSubject == 1 {
+		return nil
 	}
-	return nil
+	return tasks.WithHint(errors.New("it was not made by pgconvoy"), "remove it with: nats stream rm "+want.Name)
 }
 
 func (c *Conn) storage() jetstream.StorageType {
