@@ -50,6 +50,10 @@ func (at endpoint) explain(err error) (what, hint string) {
 	if errors.As(err, &server) {
 		return at.explainServer(server)
 	}
+	var credential *pg.CredentialError
+	if errors.As(err, &credential) {
+		return oneLine(err), "the setting must yield the password of the role, in one line, whenever a connection is made"
+	}
 	if what, hint, ok := at.explainTLS(err); ok {
 		return what, hint
 	}
@@ -66,7 +70,7 @@ func (at endpoint) explainServer(e *pgconn.PgError) (what, hint string) {
 	switch e.Code {
 	case "28P01":
 		return fmt.Sprintf("the %s refuses the password of role %s", at, role),
-			fmt.Sprintf("give the right one in %s.uri, PGPASSWORD or ~/.pgpass, or on the server: ALTER ROLE %s PASSWORD '…'", at.side, role)
+			fmt.Sprintf("give the right one in %[1]s.uri, %[1]s.password_file, PGPASSWORD or ~/.pgpass, have %[1]s.password_command print it, or on the server: ALTER ROLE %[2]s PASSWORD '…'", at.side, role)
 	case "28000":
 		return said, fmt.Sprintf("create the role if it is missing (CREATE ROLE %s LOGIN), and let it in from this host in pg_hba.conf of that server, then SELECT pg_reload_conf()", role)
 	case "3D000":

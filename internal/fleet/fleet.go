@@ -23,21 +23,32 @@ import (
 
 // Options are the settings of one worker process.
 type Options struct {
-	Run       string
-	SourceURI string
-	TargetURI string
-	Slots     map[tasks.Stage]int
-	Grace     time.Duration
-	Idle      time.Duration // ends the process if no task came for so long; 0 means never
-	Log       *slog.Logger
+	Run    string
+	Source pg.Options // their side and name are set for each connection
+	Target pg.Options
+	Slots  map[tasks.Stage]int
+	Grace  time.Duration
+	Idle   time.Duration // ends the process if no task came for so long; 0 means never
+	Log    *slog.Logger
 }
 
 // FromConfig turns the configuration of a process into its options.
 func FromConfig(c config.Config, log *slog.Logger) Options {
 	return Options{
-		Run: c.Run, SourceURI: string(c.Source.URI), TargetURI: string(c.Target.URI),
+		Run: c.Run, Source: Database(c, pg.Source, ""), Target: Database(c, pg.Target, ""),
 		Slots: StageNumbers(c.Slots), Grace: c.Grace, Idle: c.ExitWhenIdle, Log: log,
 	}
+}
+
+// Database turns the settings of one side into what [pg.Connect] and pg_dump
+// need; name is the sessions' application_name. It is the one way there, so that
+// every connection of planner and worker has its password from the same place.
+func Database(c config.Config, side pg.Side, name string) pg.Options {
+	d := c.Target
+	if side == pg.Source {
+		d = c.Source
+	}
+	return pg.Options{Side: side, URI: string(d.URI), Name: name, Password: d.Password(string(side))}
 }
 
 // StageNumbers turns configured numbers into a map by stage.
@@ -119,7 +130,7 @@ func open(ctx context.Context, conn *queue.Conn, o Options) (*queue.Queue, error
 // openLedger reads the run from the target and makes sure that this process
 // has the two databases that the run is about.
 func openLedger(ctx context.Context, q *queue.Queue, o Options) (*ledger.Ledger, error) {
-	target, err := connect(ctx, pg.Target, o.TargetURI)
+	target, err := o.connect(ctx, pg.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +147,7 @@ func openLedger(ctx context.Context, q *queue.Queue, o Options) (*ledger.Ledger,
 		return nil, tasks.WithHint(fmt.Errorf("run %s in the queue (%s) is not the one in the target's ledger (%s)", o.Run, q.RunUID(), l.Run().UID),
 			"PGCONVOY_TARGET_URI must name the database that the planner copies to")
 	}
-	source, err := connect(ctx, pg.Source, o.SourceURI)
+	source, err := o.connect(ctx, pg.Source)
 	if err != nil {
 		return nil, err
 	}
@@ -161,14 +172,19 @@ func openLedger(ctx context.Context, q *queue.Queue, o Options) (*ledger.Ledger,
 func Work(ctx context.Context, q *queue.Queue, l *ledger.Ledger, o Options) error {
 	w := worker.New(worker.Options{
 		Name: Name(), Slots: o.Slots, Grace: o.Grace, Log: o.Log,
-		Source: func(ctx context.Context) (*pg.Conn, error) { return connect(ctx, pg.Source, o.SourceURI) },
-		Target: func(ctx context.Context) (*pg.Conn, error) { return connect(ctx, pg.Target, o.TargetURI) },
+		Source: func(ctx context.Context) (*pg.Conn, error) { return o.connect(ctx, pg.Source) },
+		Target: func(ctx context.Context) (*pg.Conn, error) { return o.connect(ctx, pg.Target) },
 	}, runQueue{q}, runLedger{l})
 	return w.Run(ctx, o.Idle)
 }
 
-func connect(ctx context.Context, side pg.Side, uri string) (*pg.Conn, error) {
-	return pg.Connect(ctx, pg.Options{Side: side, URI: uri, Name: "pgconvoy worker " + Name()})
+func (o Options) connect(ctx context.Context, side pg.Side) (*pg.Conn, error) {
+	database := o.Target
+	if side == pg.Source {
+		database = o.Source
+	}
+	database.Side, database.Name = side, "pgconvoy worker "+Name()
+	return pg.Connect(ctx, database)
 }
 
 // runLedger is the ledger as the worker sees it.

@@ -23,7 +23,7 @@ const dropChunk = 200
 // Of a complete run only the ledger is dropped. It is idempotent: what is not
 // there is passed over.
 func Cleanup(ctx context.Context, o Options) (err error) {
-	target, err := pg.Connect(ctx, pg.Options{Side: pg.Target, URI: string(o.Config.Target.URI), Name: "pgconvoy planner"})
+	target, err := pg.Connect(ctx, o.database(pg.Target))
 	if err != nil {
 		return check.Findings{check.ConnectFinding(pg.Target, err)}.Err()
 	}

@@ -133,7 +133,7 @@ func (p *Prepared) liveTarget(ctx context.Context) (*pg.Conn, error) {
 		return p.target, nil
 	}
 	p.target.Discard()
-	c, err := pg.Connect(ctx, pg.Options{Side: pg.Target, URI: string(p.Config.Target.URI), Name: "pgconvoy planner"})
+	c, err := pg.Connect(ctx, p.database(pg.Target))
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func (p *Prepared) plan(ctx context.Context) error {
 		return err
 	}
 	p.archive = filepath.Join(p.dir, "schema.dump")
-	if err := p.tools.DumpSchema(ctx, string(p.Config.Source.URI), p.snapshot.Name, p.archive, without); err != nil {
+	if err := p.tools.DumpSchema(ctx, p.database(pg.Source), p.snapshot.Name, p.archive, without); err != nil {
 		return err
 	}
 	return p.build(ctx, cat)

@@ -74,16 +74,16 @@ func Verify(ctx context.Context, o Options) (tasks.Comparison, error) {
 func connectBoth(ctx context.Context, o Options) (*Prepared, error) {
 	p := &Prepared{Options: o}
 	var findings check.Findings
-	connect := func(side pg.Side, uri config.Secret) *pg.Conn {
-		c, err := pg.Connect(ctx, pg.Options{Side: side, URI: string(uri), Name: "pgconvoy planner"})
+	connect := func(side pg.Side) *pg.Conn {
+		c, err := pg.Connect(ctx, o.database(side))
 		if err != nil {
 			findings = append(findings, check.ConnectFinding(side, err))
 			return nil
 		}
 		return c
 	}
-	p.source = connect(pg.Source, o.Config.Source.URI)
-	p.target = connect(pg.Target, o.Config.Target.URI)
+	p.source = connect(pg.Source)
+	p.target = connect(pg.Target)
 	if len(findings) == 0 {
 		return p, nil
 	}
