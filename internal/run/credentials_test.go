@@ -18,7 +18,7 @@ import (
 )
 
 // startGuarded starts a cluster that wants the passwords of two roles: reader
-// may read everything, owner owns every database made by ownedBy.
+// may read everything, owner owns every database made by owned.
 func startGuarded(t *testing.T, password string) *pgtest.Server {
 	t.Helper()
 	s := pgtest.Start(t, pgtest.Options{
@@ -38,11 +38,11 @@ func setPassword(t *testing.T, s *pgtest.Server, role, password string) {
 	s.Exec(t, fmt.Sprintf("ALTER ROLE %s PASSWORD '%s'", role, password))
 }
 
-// ownedBy makes a database that the role owns.
-func ownedBy(t *testing.T, s *pgtest.Server, role string) *pgtest.Database {
+// owned makes a database that role owner owns.
+func owned(t *testing.T, s *pgtest.Server) *pgtest.Database {
 	t.Helper()
 	db := s.Database(t)
-	s.Exec(t, fmt.Sprintf("ALTER DATABASE %s OWNER TO %s", db.Name, role))
+	s.Exec(t, fmt.Sprintf("ALTER DATABASE %s OWNER TO owner", db.Name))
 	return db
 }
 
@@ -109,7 +109,7 @@ func TestPasswordIsResolvedForEachConnection(t *testing.T) {
 func TestPasswordCommandsOnBothSides(t *testing.T) {
 	t.Parallel()
 	source, target := startGuarded(t, "hush-of-the-source"), startGuarded(t, "hush-of-the-target")
-	src, dst := ownedBy(t, source, "owner"), ownedBy(t, target, "owner")
+	src, dst := owned(t, source), owned(t, target)
 	src.Exec(t, `SET ROLE owner; CREATE TABLE a (id int PRIMARY KEY, s serial, t text); CREATE TABLE b (a int REFERENCES a); CREATE INDEX ON a (t);
 		INSERT INTO a SELECT i, i, repeat(md5(i::text), 10) FROM generate_series(1, 1000) i; INSERT INTO b SELECT id FROM a`)
 	asked := filepath.Join(t.TempDir(), "asked")
@@ -131,7 +131,7 @@ func TestPasswordCommandsOnBothSides(t *testing.T) {
 func TestPasswordsChangeDuringARun(t *testing.T) {
 	t.Parallel()
 	server := startGuarded(t, "monday")
-	src, dst := server.Database(t), ownedBy(t, server, "owner")
+	src, dst := server.Database(t), owned(t, server)
 	release := gated(t, src, dst, 10_000)
 	src.Exec(t, "ALTER TABLE big OWNER TO owner; ALTER FUNCTION gate(int8) OWNER TO owner")
 	file := filepath.Join(t.TempDir(), "password")

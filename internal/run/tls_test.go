@@ -32,7 +32,7 @@ func TestCertificatesOnBothSides(t *testing.T) {
 	settings.Settings["log_connections"] = "on"
 	server := pgtest.Start(t, settings)
 	server.Exec(t, "CREATE ROLE reader LOGIN; CREATE ROLE owner LOGIN; GRANT pg_read_all_data TO reader")
-	src, dst := ownedBy(t, server, "owner"), ownedBy(t, server, "owner")
+	src, dst := owned(t, server), owned(t, server)
 	src.Exec(t, `SET ROLE owner; CREATE TABLE a (id int PRIMARY KEY, t text); CREATE TABLE b (a int REFERENCES a); CREATE INDEX ON a (t);
 		INSERT INTO a SELECT i, repeat(md5(i::text), 10) FROM generate_series(1, 5000) i; INSERT INTO b SELECT id FROM a`)
 	o := options(t, src, dst)
