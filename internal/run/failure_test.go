@@ -1,12 +1,8 @@
 package run_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
-	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -153,34 +149,6 @@ func TestVerifyFindsDifferences(t *testing.T) {
 	require.Len(t, result.Differences, 2)
 	require.Equal(t, tasks.Name{Schema: "annex", Name: "refers"}, result.Differences[0].Table)
 	require.Equal(t, tasks.Name{Schema: "museum", Name: "big"}, result.Differences[1].Table)
-}
-
-// TestSecretsStaySecret looks for the passwords in everything that a run writes
-// or shows: logs, errors, the ledger, and the arguments of its processes.
-func TestSecretsStaySecret(t *testing.T) {
-	t.Parallel()
-	const secret = "correct-horse-battery"
-	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
-	src.Exec(t, "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1)")
-	o := options(t, src, dst)
-	with := func(uri config.Secret) config.Secret {
-		return config.Secret(strings.Replace(string(uri), "postgres@", "postgres:"+secret+"@", 1))
-	}
-	o.Config.Source.URI, o.Config.Target.URI = with(o.Config.Source.URI), with(o.Config.Target.URI)
-	require.Contains(t, string(o.Config.Source.URI), secret)
-	o.Config.KeepLedger = true
-	var log bytes.Buffer
-	o.Log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	copyAll(t, o)
-	ledger, err := exec.CommandContext(t.Context(), pgtest.ClientDir(t, dst.Server.Major)+"/pg_dump", "--schema=pgconvoy", dst.URI()).Output()
-	require.NoError(t, err)
-	require.NotContains(t, string(ledger), secret)
-	require.NotContains(t, log.String(), secret)
-
-	o.Config.Target.URI = config.Secret(strings.Replace(string(o.Config.Target.URI), dst.Name, "no_such_database", 1))
-	_, err = run.Run(t.Context(), o)
-	require.Error(t, err)
-	require.NotContains(t, err.Error(), secret)
 }
 
 // TestTooWideRowIsNamed shows the limit of text: a bytea of more than half a
