@@ -50,6 +50,10 @@ func (at endpoint) explain(err error) (what, hint string) {
 	if errors.As(err, &server) {
 		return at.explainServer(server)
 	}
+	var credential *pg.CredentialError
+	if errors.As(err, &credential) {
+		return oneLine(err), "the setting must yield the password of the role, in one line, whenever a connection is made"
+	}
 	if what, hint, ok := at.explainTLS(err); ok {
 		return what, hint
 	}
@@ -66,8 +70,11 @@ func (at endpoint) explainServer(e *pgconn.PgError) (what, hint string) {
 	switch e.Code {
 	case "28P01":
 		return fmt.Sprintf("the %s refuses the password of role %s", at, role),
-			fmt.Sprintf("give the right one in %s.uri, PGPASSWORD or ~/.pgpass, or on the server: ALTER ROLE %s PASSWORD '…'", at.side, role)
+			fmt.Sprintf("give the right one in %[1]s.uri, %[1]s.password_file, PGPASSWORD or ~/.pgpass, have %[1]s.password_command print it, or on the server: ALTER ROLE %[2]s PASSWORD '…'", at.side, role)
 	case "28000":
+		if strings.Contains(e.Message, "certificate") {
+			return said, fmt.Sprintf("give the certificate of the role and its key: sslcert=FILE and sslkey=FILE in %s.uri; its common name must be %s, or be mapped to it in pg_ident.conf", at.side, role)
+		}
 		return said, fmt.Sprintf("create the role if it is missing (CREATE ROLE %s LOGIN), and let it in from this host in pg_hba.conf of that server, then SELECT pg_reload_conf()", role)
 	case "3D000":
 		hint := fmt.Sprintf("correct the name in %s.uri", at.side)
@@ -100,6 +107,7 @@ func (at endpoint) explainTLS(err error) (what, hint string, ok bool) {
 		name      x509.HostnameError
 		invalid   x509.CertificateInvalidError
 		record    tls.RecordHeaderError
+		remote    *net.OpError
 		verify    *tls.CertificateVerificationError
 	)
 	said := fmt.Sprintf("no TLS connection to the %s: ", at)
@@ -112,6 +120,9 @@ func (at endpoint) explainTLS(err error) (what, hint string, ok bool) {
 		return said + oneLine(errors.Unwrap(err)), "have the server's certificate renewed", true
 	case errors.As(err, &record):
 		return said + "what answers there does not speak TLS as PostgreSQL does", fmt.Sprintf("check host and port in %s.uri", at.side), true
+	case errors.As(err, &remote) && remote.Op == "remote error": // an alert, whose type is not exported
+		return said + "the server ends it: " + remote.Err.Error(),
+			fmt.Sprintf("sslcert=FILE and sslkey=FILE in %s.uri must be a certificate, and its key, that an authority in the server's ssl_ca_file has signed", at.side), true
 	case strings.Contains(err.Error(), "server refused TLS connection"):
 		return said + "the server has none", fmt.Sprintf("set ssl = on and a certificate on that server, or in a trusted network sslmode=prefer in %s.uri", at.side), true
 	}

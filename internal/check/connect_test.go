@@ -1,15 +1,9 @@
 package check_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -144,18 +138,50 @@ func TestConnectFindingsOfAuthentication(t *testing.T) {
 	f = refused(t, pg.Source, s.URIAs("nohba", "postgres"))
 	require.Contains(t, f.What, "no pg_hba.conf entry")
 	require.Contains(t, f.Hint, "pg_hba.conf")
+}
 
-	certificate(t, s)
-	s.Exec(t, "ALTER SYSTEM SET ssl = on")
-	s.Exec(t, "SELECT pg_reload_conf()")
-	awaitTLS(t, s)
-	f = refused(t, pg.Source, strings.Replace(s.URI("postgres"), "sslmode=disable", "sslmode=verify-ca", 1))
-	require.Contains(t, f.What, "no TLS connection to the source")
-	require.Contains(t, f.Hint, "sslrootcert")
-	f = refused(t, pg.Source, strings.Replace(s.URI("postgres"), "sslmode=disable",
-		"sslmode=verify-full&sslrootcert="+filepath.Join(s.DataDir(), "server.crt"), 1))
-	require.Contains(t, f.What, "no TLS connection to the source")
-	require.Contains(t, f.Hint, "use a host name of the certificate")
+func TestConnectFindingsOfTLS(t *testing.T) {
+	t.Parallel()
+	authority, stranger := pgtest.NewAuthority(t), pgtest.NewAuthority(t)
+	options := authority.Server(t, "localhost")
+	options.HBA = []string{"hostssl all certified all cert"}
+	s := pgtest.Start(t, options)
+	createRole(t, s, "certified", "LOGIN")
+	createRole(t, s, "other", "LOGIN")
+	cert, key := authority.Client(t, "certified")
+	wrongCert, wrongKey := authority.Client(t, "other")
+	foreignCert, foreignKey := stranger.Client(t, "certified")
+	uri := func(role, host, root, cert, key string) string {
+		settings := url.Values{"sslmode": {"verify-full"}, "sslrootcert": {root}}
+		if cert != "" {
+			settings.Set("sslcert", cert)
+			settings.Set("sslkey", key)
+		}
+		return fmt.Sprintf("postgres://%s@%s:%d/postgres?%s", role, host, s.Port, settings.Encode())
+	}
+	for _, right := range []string{
+		uri("other", "localhost", authority.Root, "", ""),
+		uri("certified", "localhost", authority.Root, cert, key),
+	} {
+		conn, err := pg.Connect(t.Context(), pg.Options{Side: pg.Source, URI: right})
+		require.NoError(t, err)
+		conn.Discard()
+	}
+	for _, c := range []struct{ name, uri, what, hint string }{
+		{"wrong authority", uri("other", "localhost", stranger.Root, "", ""), "certificate signed by unknown authority", "sslrootcert=FILE in source.uri"},
+		{"wrong name", uri("other", "127.0.0.1", authority.Root, "", ""), "cannot validate certificate for 127.0.0.1", "use a host name of the certificate"},
+		{"no authority", strings.Replace(s.URI("postgres"), "sslmode=disable", "sslmode=verify-ca", 1), "no TLS connection to the source", "sslrootcert"},
+		{"no certificate", uri("certified", "localhost", authority.Root, "", ""), "requires a valid client certificate", "sslcert=FILE and sslkey=FILE in source.uri"},
+		{"certificate of another role", uri("certified", "localhost", authority.Root, wrongCert, wrongKey), "certificate authentication failed", `its common name must be "certified"`},
+		{"certificate of a stranger", uri("certified", "localhost", authority.Root, foreignCert, foreignKey), "the server ends it", "ssl_ca_file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			f := refused(t, pg.Source, c.uri)
+			require.Contains(t, f.What, c.what)
+			require.Contains(t, f.Hint, c.hint)
+		})
+	}
 }
 
 // awaitReload waits until a new session finds the new pg_hba.conf.
@@ -172,40 +198,6 @@ func awaitReload(t *testing.T, s *pgtest.Server) {
 		}
 		return err != nil
 	}, 10*time.Second, 20*time.Millisecond)
-}
-
-func awaitTLS(t *testing.T, s *pgtest.Server) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		conn, err := pg.Connect(t.Context(), pg.Options{Side: pg.Source, URI: strings.Replace(s.URI("postgres"), "sslmode=disable", "sslmode=require", 1)})
-		if err == nil {
-			conn.Discard()
-		}
-		return err == nil
-	}, 10*time.Second, 20*time.Millisecond)
-}
-
-// certificate gives the server a certificate for another host, signed by itself.
-func certificate(t *testing.T, s *pgtest.Server) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "elsewhere.example"}, DNSNames: []string{"elsewhere.example"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	require.NoError(t, err)
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	require.NoError(t, err)
-	info, err := os.Stat(s.DataDir())
-	require.NoError(t, err)
-	for name, block := range map[string]*pem.Block{"server.crt": {Type: "CERTIFICATE", Bytes: der}, "server.key": {Type: "EC PRIVATE KEY", Bytes: keyDER}} {
-		path := filepath.Join(s.DataDir(), name)
-		require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(block), 0o600))
-		chownLike(t, path, info)
-	}
 }
 
 // TestConnectFindingsOfStates takes what a server says in states that a test

@@ -179,14 +179,15 @@ func TestTargetPrivileges(t *testing.T) {
 	b.target.Exec(t, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
 
 	found := of(b.run(t), "target-privileges")
-	require.Len(t, found, 3, "%v", found)
+	require.Len(t, found, 4, "%v", found)
 	for _, f := range found {
 		require.Equal(t, check.Blocker, f.Level)
 		runHint(t, b.target, f.Hint)
 	}
 	require.Contains(t, found[0].What, "may not create schemas")
 	require.Contains(t, found[1].What, "schema public")
-	require.Contains(t, found[2].What, "owner")
+	require.Contains(t, found[2].What, "may not create in the target database")
+	require.Contains(t, found[3].What, "owner")
 	require.Empty(t, b.run(t).Blockers())
 }
 
@@ -219,6 +220,35 @@ func TestObjectsInSchemasOfOthers(t *testing.T) {
 	require.Contains(t, f.What, fmt.Sprintf("%q in schema \"s\" of %q", owner, lord))
 	runHint(t, b.target, f.Hint)
 	require.Empty(t, b.run(t))
+}
+
+// What is in public belongs to roles that may not create there since 15, and a
+// publication to one that may create in the database.
+func TestOwnersThatMayNotCreate(t *testing.T) {
+	t.Parallel()
+	settler, publisher := newRole(t, pgtest.Source(t), ""), newRole(t, pgtest.Source(t), "")
+	createRole(t, pgtest.Target(t), settler, "")
+	createRole(t, pgtest.Target(t), publisher, "")
+	role := newRole(t, pgtest.Target(t), "LOGIN IN ROLE "+settler+", "+publisher)
+	b := setup(t)
+	b.source.Exec(t, fmt.Sprintf(`CREATE TABLE a (); ALTER TABLE a OWNER TO %s; GRANT CREATE ON DATABASE %s TO %s;
+		CREATE PUBLICATION p; ALTER PUBLICATION p OWNER TO %[3]s`, settler, b.source.Name, publisher))
+	require.Empty(t, b.run(t), "a superuser may give anything to anybody")
+	b.targetRole = role
+	b.target.Exec(t, fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s; GRANT CREATE ON SCHEMA public TO %[2]s", b.target.Name, role))
+	f := requireOnly(t, of(b.run(t), "target-privileges"), check.Blocker, "target-privileges")
+	require.Contains(t, f.What, fmt.Sprintf("%q (objects in schema public)", settler))
+	require.Contains(t, f.What, fmt.Sprintf("%q (publications)", publisher))
+	runHint(t, b.target, f.Hint)
+	require.Empty(t, of(b.run(t), "target-privileges"))
+
+	// With the database, a role owns public, and whoever inherits from it may create in both.
+	b.target.Exec(t, fmt.Sprintf(`REVOKE CREATE ON SCHEMA public FROM %s, %[2]s; REVOKE CREATE ON DATABASE %[3]s FROM %[1]s, %[2]s, %[4]s`,
+		settler, role, b.target.Name, publisher))
+	require.NotEmpty(t, of(b.run(t), "target-privileges"))
+	b.target.Exec(t, fmt.Sprintf("ALTER DATABASE %s OWNER TO %s; GRANT %[2]s TO %s", b.target.Name, settler, publisher))
+	require.Empty(t, of(b.run(t), "target-privileges"))
+	b.target.Exec(t, "ALTER DATABASE "+b.target.Name+" OWNER TO postgres")
 }
 
 func TestSuperuserObjects(t *testing.T) {

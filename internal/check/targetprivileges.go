@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // sqlTargetRights yields: may create schemas; may create in public; owns
@@ -22,6 +23,15 @@ const sqlStrangers = `SELECT DISTINCT s.rolname::text, r.rolname::text, n.nspnam
 	JOIN pg_catalog.pg_roles r ON r.oid = o.owner JOIN pg_catalog.pg_roles s ON s.oid = n.nspowner
 	WHERE NOT (o.member OR o.system OR o.ledger) AND o.kind NOT IN ('schema', 'column') AND n.nspname <> 'public' AND o.owner <> n.nspowner
 	ORDER BY 3, 2`
+
+// sqlSettlers lists the owners of objects in public, with the owner of public,
+// and of publications, for which that is empty.
+const sqlSettlers = `SELECT DISTINCT r.rolname::text, CASE WHEN o.kind = 'publication' THEN '' ELSE s.rolname::text END
+	FROM object o JOIN pg_catalog.pg_roles r ON r.oid = o.owner
+	LEFT JOIN pg_catalog.pg_namespace n ON n.oid = o.space LEFT JOIN pg_catalog.pg_roles s ON s.oid = n.nspowner
+	WHERE NOT (o.member OR o.system OR o.ledger)
+	AND (o.kind = 'publication' OR n.nspname = 'public' AND o.kind NOT IN ('schema', 'column'))
+	ORDER BY 1, 2`
 
 // checkTargetPrivileges looks at what the role may create on the target. What
 // only superusers may is checkSuperuserObjects' part, membership in the owners'
@@ -65,7 +75,11 @@ func checkTargetPrivileges(ctx context.Context, p *probe) (Findings, error) {
 			changed[0], role, p.target.place()))
 	}
 	strangers, err := checkStrangers(ctx, p)
-	return append(found, strangers...), err
+	if err != nil {
+		return nil, err
+	}
+	settlers, err := checkSettlers(ctx, p)
+	return slices.Concat(found, strangers, settlers), err
 }
 
 // checkStrangers looks for objects in a schema of another owner. Only a
@@ -101,4 +115,49 @@ func checkStrangers(ctx context.Context, p *probe) (Findings, error) {
 	}
 	return Findings{blocker("target-privileges", "connect to the target as superuser, or for the time of the run, there:\n"+grants.each("%s"),
 		"roles own objects in schemas of other roles, which only a superuser can set up: %s", labels)}, nil
+}
+
+// checkSettlers looks for owners of objects in public, and of publications, that
+// may not create such objects on the target: only a superuser can give them to
+// such a role.
+func checkSettlers(ctx context.Context, p *probe) (Findings, error) {
+	type settler struct{ Owner, Lord string } // Lord owns public
+	settlers, err := query[settler](ctx, p.Source, withObjects(sqlSettlers))
+	if err != nil || len(settlers) == 0 {
+		return nil, err
+	}
+	owners, lords := make([]string, len(settlers)), make([]string, len(settlers))
+	for i, s := range settlers {
+		owners[i], lords[i] = s.Owner, s.Lord
+	}
+	// A role, or a schema public, that is missing is for other checks to report. That the source has given public
+	// another owner is the first thing that the archive repeats.
+	type right struct{ Has bool }
+	rights, err := query[right](ctx, p.Target, `SELECT coalesce(CASE WHEN p.lord = '' THEN pg_catalog.has_database_privilege(o.oid, pg_catalog.current_database(), 'CREATE')
+			ELSE pg_catalog.has_schema_privilege(o.oid, n.oid, 'CREATE') OR coalesce(pg_catalog.pg_has_role(o.oid, s.oid, 'USAGE'), false) END, true)
+		FROM ROWS FROM (unnest($1::text[]), unnest($2::text[])) WITH ORDINALITY AS p (owner, lord, n)
+		LEFT JOIN pg_catalog.pg_roles o ON o.rolname = p.owner LEFT JOIN pg_catalog.pg_roles s ON s.rolname = p.lord
+		LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = 'public' ORDER BY p.n`, owners, lords)
+	if err != nil {
+		return nil, err
+	}
+	database := quoteIdent(p.target.Facts.Database)
+	var labels, grants list
+	for i, s := range settlers {
+		switch {
+		case rights[i].Has:
+		case s.Lord == "":
+			labels.add(quoteIdent(s.Owner) + " (publications)")
+			grants.add(fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s;", database, quoteIdent(s.Owner)))
+		default:
+			labels.add(quoteIdent(s.Owner) + " (objects in schema public)")
+			grants.add(fmt.Sprintf("GRANT CREATE ON SCHEMA public TO %s;", quoteIdent(s.Owner)))
+		}
+	}
+	if labels.empty() {
+		return nil, nil
+	}
+	return Findings{blocker("target-privileges", fmt.Sprintf("give the target database to that role (ALTER DATABASE %s OWNER TO …) and make %s a member of it, or for the time of the run, in that database:\n%s",
+		database, p.target.role(), grants.each("%s")),
+		"roles own what they may not create in the %s, which only a superuser can set up: %s", p.target.place(), labels)}, nil
 }

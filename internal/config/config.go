@@ -52,10 +52,19 @@ type Config struct {
 	Grace time.Duration `yaml:"grace"`
 }
 
-// Database is one side of the copy.
+// Database is one side of the copy. At most one of a password in the URI,
+// PasswordFile and PasswordCommand is set; without any, the password comes from
+// where libpq looks for it.
 type Database struct {
 	// URI is a connection string, either postgres://… or key=value pairs.
 	URI Secret `yaml:"uri"`
+	// PasswordFile is the path of a file that holds the password, and is read
+	// for every connection.
+	PasswordFile string `yaml:"password_file" split_words:"true"`
+	// PasswordCommand is a command line for sh that prints the password, and
+	// is run for every connection. It must not hold a secret itself: other
+	// users of the machine can see it.
+	PasswordCommand string `yaml:"password_command" split_words:"true"`
 }
 
 // NATS is the connection to the queue's server. At most one way to

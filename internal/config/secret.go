@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -64,6 +65,12 @@ func (s Secret) Masked() string {
 		return text
 	}
 }
+
+// maskedPassword matches what Masked makes of a password.
+var maskedPassword = regexp.MustCompile(`:\*{3}@|(?:^|[ ?&])password=\*{3}`)
+
+// hasPassword reports whether a connection string for Postgres holds a password.
+func (s Secret) hasPassword() bool { return maskedPassword.MatchString(s.Masked()) }
 
 // isScheme reports whether s is the scheme of a URI.
 func isScheme(s string) bool {

@@ -111,7 +111,7 @@ func (c Config) common(p *problems, howToSet func(side string) string) {
 	}
 }
 
-// check holds the rules for one connection string. An empty one would mean
+// check holds the rules for one database. An empty connection string would mean
 // whatever libpq's environment (PGHOST, PGSERVICE, …) names, and that would
 // be the same database on both sides.
 func (d Database) check(p *problems, side string, howToSet func(side string) string) {
@@ -124,6 +124,15 @@ func (d Database) check(p *problems, side string, howToSet func(side string) str
 	case strings.Contains(uri, "://"), !strings.Contains(uri, "="):
 		p.add(side+".uri", "neither a postgres:// URI nor key=value pairs",
 			`write postgres://user@host:5432/database or "host=… dbname=… user=…"`)
+	}
+	const one = "the password is in one place: leave the others out"
+	switch {
+	case d.PasswordFile != "" && d.PasswordCommand != "":
+		p.add(side+".password_command", side+".password_file is set, too", one)
+	case d.URI.hasPassword() && d.PasswordFile != "":
+		p.add(side+".password_file", side+".uri holds a password, too", one)
+	case d.URI.hasPassword() && d.PasswordCommand != "":
+		p.add(side+".password_command", side+".uri holds a password, too", one)
 	}
 }
 

@@ -25,16 +25,16 @@ import (
 
 // Options are the settings of one worker process.
 type Options struct {
-	Run       string
-	Version   string // of this build
-	SourceURI string
-	TargetURI string
-	Slots     map[tasks.Stage]int
-	Grace     time.Duration
-	Idle      time.Duration // ends the process if no task came for so long; 0 means never
-	Linger    bool          // with Idle: not before the run has ended
-	WaitRun   time.Duration // with Idle: how long to wait for a run
-	Log       *slog.Logger
+	Run     string
+	Version string     // of this build
+	Source  pg.Options // their side and name are set for each connection
+	Target  pg.Options
+	Slots   map[tasks.Stage]int
+	Grace   time.Duration
+	Idle    time.Duration // ends the process if no task came for so long; 0 means never
+	Linger  bool          // with Idle: not before the run has ended
+	WaitRun time.Duration // with Idle: how long to wait for a run
+	Log     *slog.Logger
 
 	// Keeper is the one of this process, if it has one already.
 	Keeper *keeper.Keeper
@@ -43,13 +43,24 @@ type Options struct {
 // FromConfig turns the configuration of a process into its options.
 func FromConfig(c config.Config, version string, log *slog.Logger) Options {
 	return Options{
-		Run: c.Run, Version: version, SourceURI: string(c.Source.URI), TargetURI: string(c.Target.URI),
+		Run: c.Run, Version: version, Source: Database(c, pg.Source, ""), Target: Database(c, pg.Target, ""),
 		Slots: StageNumbers(c.Slots), Grace: c.Grace, Idle: c.ExitWhenIdle, Linger: c.Linger, WaitRun: waitRun, Log: log,
 	}
 }
 
 // waitRun is how long a worker that ends when idle waits for a run to begin.
 const waitRun = 5 * time.Minute
+
+// Database turns the settings of one side into what [pg.Connect] and pg_dump
+// need; name is the sessions' application_name. It is the one way there, so that
+// every connection of planner and worker has its password from the same place.
+func Database(c config.Config, side pg.Side, name string) pg.Options {
+	d := c.Target
+	if side == pg.Source {
+		d = c.Source
+	}
+	return pg.Options{Side: side, URI: string(d.URI), Name: name, Password: d.Password(string(side))}
+}
 
 // StageNumbers turns configured numbers into a map by stage.
 func StageNumbers(s config.Stages) map[tasks.Stage]int {
@@ -87,7 +98,7 @@ func Name() string { return processName() }
 // openLedger reads the run from the target and makes sure that this process
 // has the two databases that the run is about.
 func openLedger(ctx context.Context, q *queue.Queue, o Options) (*ledger.Ledger, error) {
-	target, err := connect(ctx, pg.Target, o.TargetURI)
+	target, err := o.connect(ctx, pg.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +111,7 @@ func openLedger(ctx context.Context, q *queue.Queue, o Options) (*ledger.Ledger,
 	if err != nil {
 		return nil, err
 	}
-	source, err := connect(ctx, pg.Source, o.SourceURI)
+	source, err := o.connect(ctx, pg.Source)
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +143,8 @@ func Work(ctx context.Context, q *queue.Queue, l *ledger.Ledger, o Options) erro
 	}
 	w := worker.New(worker.Options{
 		Name: Name(), Version: o.Version, Slots: o.Slots, Grace: o.Grace, Log: o.Log,
-		Source: func(ctx context.Context) (*pg.Conn, error) { return connect(ctx, pg.Source, o.SourceURI) },
-		Target: func(ctx context.Context) (*pg.Conn, error) { return connect(ctx, pg.Target, o.TargetURI) },
+		Source: func(ctx context.Context) (*pg.Conn, error) { return o.connect(ctx, pg.Source) },
+		Target: func(ctx context.Context) (*pg.Conn, error) { return o.connect(ctx, pg.Target) },
 	}, runQueue{q}, runLedger{l}, k)
 	stop, err := q.ServeWorker(queue.WorkerService{
 		ID: Name(), Version: o.Version, Metadata: map[string]string{"run": o.Run, "run_uid": l.Run().UID}, Status: w.Status, Drain: drain,
@@ -151,13 +162,23 @@ func NewKeeper(q *queue.Queue, l *ledger.Ledger, o Options) *keeper.Keeper {
 	return keeper.New(keeper.Options{
 		ID: Name(), RunUID: l.Run().UID, Log: o.Log,
 		Connect: func(ctx context.Context) (*pg.Conn, error) {
-			return pg.Connect(ctx, pg.Options{Side: pg.Source, URI: o.SourceURI, Name: "pgconvoy keeper " + Name()})
+			return o.connectAs(ctx, pg.Source, "keeper")
 		},
 	}, q)
 }
 
-func connect(ctx context.Context, side pg.Side, uri string) (*pg.Conn, error) {
-	return pg.Connect(ctx, pg.Options{Side: side, URI: uri, Name: "pgconvoy worker " + Name()})
+func (o Options) connect(ctx context.Context, side pg.Side) (*pg.Conn, error) {
+	return o.connectAs(ctx, side, "worker")
+}
+
+// connectAs opens a session with a name that tells what it is for.
+func (o Options) connectAs(ctx context.Context, side pg.Side, role string) (*pg.Conn, error) {
+	database := o.Target
+	if side == pg.Source {
+		database = o.Source
+	}
+	database.Side, database.Name = side, "pgconvoy "+role+" "+Name()
+	return pg.Connect(ctx, database)
 }
 
 // runLedger is the ledger as the worker sees it.

@@ -44,7 +44,7 @@ func newBundle(t *testing.T) *bundle {
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	b.conn = conn
 	b.options = fleet.Options{
-		Run: "test", SourceURI: b.src.URI(), TargetURI: b.dst.URI(), Grace: wait, Slots: stages(1),
+		Run: "test", Source: pg.Options{URI: b.src.URI()}, Target: pg.Options{URI: b.dst.URI()}, Grace: wait, Slots: stages(1),
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	return b
@@ -161,7 +161,7 @@ func TestWrongDatabasesAreRefused(t *testing.T) {
 		hint   string
 	}{
 		"target without a ledger": {
-			edit:   func(t *testing.T, b *bundle) { b.options.TargetURI = pgtest.Target(t).Database(t).URI() },
+			edit:   func(t *testing.T, b *bundle) { b.options.Target.URI = pgtest.Target(t).Database(t).URI() },
 			reason: "target holds no ledger of this run", hint: "PGCONVOY_TARGET_URI",
 		},
 		"target of another run": {
@@ -173,11 +173,11 @@ func TestWrongDatabasesAreRefused(t *testing.T) {
 			reason: "and run test is about 1/other", hint: "give this worker the databases that the planner has",
 		},
 		"another source": {
-			edit:   func(t *testing.T, b *bundle) { b.options.SourceURI = pgtest.Source(t).Database(t).URI() },
+			edit:   func(t *testing.T, b *bundle) { b.options.Source.URI = pgtest.Source(t).Database(t).URI() },
 			reason: "source is ", hint: "give this worker the databases that the planner has",
 		},
 		"source and target exchanged": {
-			edit:   func(_ *testing.T, b *bundle) { b.options.SourceURI = b.options.TargetURI },
+			edit:   func(_ *testing.T, b *bundle) { b.options.Source = b.options.Target },
 			reason: "source is ", hint: "give this worker the databases that the planner has",
 		},
 		"no such database": {
@@ -193,7 +193,7 @@ func TestWrongDatabasesAreRefused(t *testing.T) {
 				test.edit(t, b)
 			}
 			if test.hint == "" {
-				b.options.SourceURI = pgtest.Source(t).URI("missing")
+				b.options.Source.URI = pgtest.Source(t).URI("missing")
 			}
 			err := fleet.Serve(t.Context(), b.conn, b.options)
 			require.ErrorContains(t, err, test.reason)
@@ -219,8 +219,8 @@ func TestOptionsFromConfig(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	o := fleet.FromConfig(c, "v1", log)
 	require.Equal(t, fleet.Options{
-		Run: "main", Version: "v1", SourceURI: "postgres://a", TargetURI: "postgres://b", Grace: c.Grace, Idle: time.Minute,
-		WaitRun: 5 * time.Minute, Log: log,
+		Run: "main", Version: "v1", Source: pg.Options{Side: pg.Source, URI: "postgres://a"}, Target: pg.Options{Side: pg.Target, URI: "postgres://b"},
+		Grace: c.Grace, Idle: time.Minute, WaitRun: 5 * time.Minute, Log: log,
 		Slots: map[tasks.Stage]int{"copy": 4, "index": 4, "attach": 2, "analyze": 2, "fkey": 2, "blob": 1, "misc": 2},
 	}, o)
 	require.ElementsMatch(t, tasks.Stages(), keys(o.Slots))

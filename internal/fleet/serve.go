@@ -159,7 +159,7 @@ func stay(ctx context.Context, q *queue.Queue, l *ledger.Ledger, o Options, idle
 
 // ended reports whether the run has ended, in whatever state.
 func ended(ctx context.Context, l *ledger.Ledger, o Options) (bool, error) {
-	target, err := connect(ctx, pg.Target, o.TargetURI)
+	target, err := o.connect(ctx, pg.Target)
 	if err != nil {
 		return false, err
 	}

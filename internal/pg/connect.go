@@ -31,7 +31,22 @@ type Options struct {
 	URI     string        // connection URI or key=value string; libpq's environment, service and password files apply
 	Name    string        // application_name
 	Timeout time.Duration // bound on connecting; by default the URI's connect_timeout, or 30 s
+
+	// Password returns the password and is asked for each connection, before it is
+	// made; with nil the password is where libpq looks for it.
+	Password func(ctx context.Context) (string, error)
 }
+
+// CredentialError is returned when the password that [Options.Password] is asked
+// for cannot be had, or is refused. The next one may be right: the last may have
+// expired a moment ago.
+type CredentialError struct{ Err error }
+
+// Error returns the text of the error beneath.
+func (e *CredentialError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error beneath.
+func (e *CredentialError) Unwrap() error { return e.Err }
 
 // Conn is a connection whose session has the settings that a faithful copy
 // needs. It is not safe for concurrent use.
@@ -71,7 +86,7 @@ func (c *Conn) Side() Side { return c.side }
 // parameters is recognised by the preflight instead of by an obscure error.
 // Errors never contain the password.
 func Connect(ctx context.Context, o Options) (*Conn, error) {
-	cfg, err := ParseURI(o.URI)
+	cfg, err := o.config(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Side, err)
 	}
@@ -84,7 +99,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	cfg.DialFunc = dialer.DialContext
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", o.Side, err)
+		return nil, fmt.Errorf("connect to %s: %w", o.Side, o.refused(err))
 	}
 	c := &Conn{Conn: conn, side: o.Side}
 	if err := c.prepareSession(ctx, o); err != nil {
@@ -92,6 +107,27 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		return nil, fmt.Errorf("prepare session on %s: %w", o.Side, err)
 	}
 	return c, nil
+}
+
+// config parses the URI and asks for the password, if it is to be asked for.
+func (o Options) config(ctx context.Context) (*pgx.ConnConfig, error) {
+	cfg, err := ParseURI(o.URI)
+	if err != nil || o.Password == nil {
+		return cfg, err
+	}
+	if cfg.Password, err = o.Password(ctx); err != nil {
+		return nil, &CredentialError{Err: err}
+	}
+	return cfg, nil
+}
+
+// refused marks the refusal of a password that was asked for.
+func (o Options) refused(err error) error {
+	var e *pgconn.PgError
+	if o.Password != nil && errors.As(err, &e) && strings.HasPrefix(e.Code, "28") {
+		return &CredentialError{Err: err}
+	}
+	return err
 }
 
 // ParseURI parses a connection URI or key=value string as libpq would. Its

@@ -2,16 +2,9 @@ package pg_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -261,53 +254,22 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-// certificate gives the server a key of its own.
-func certificate(t *testing.T, s *pgtest.Server) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	require.NoError(t, err)
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	require.NoError(t, err)
-	for name, block := range map[string]*pem.Block{"server.crt": {Type: "CERTIFICATE", Bytes: der}, "server.key": {Type: "EC PRIVATE KEY", Bytes: keyDER}} {
-		file := filepath.Join(s.DataDir(), name)
-		require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(block), 0o600))
-		chownLike(t, file, s.DataDir())
-	}
-}
-
 // TestRelayTransports relays between a TLS connection and a unix socket, both
 // ways, with rows of all sizes.
 func TestRelayTransports(t *testing.T) {
 	t.Parallel()
-	server := pgtest.Start(t, pgtest.Options{})
-	certificate(t, server)
-	server.Exec(t, "ALTER SYSTEM SET ssl = on")
-	server.Exec(t, "SELECT pg_reload_conf()")
+	authority := pgtest.NewAuthority(t)
+	server := pgtest.Start(t, authority.Server(t, "127.0.0.1"))
 	secure, other := server.Databases(t, 2)[0], server.Databases(t, 1)[0]
 	const ddl = "CREATE TABLE public.a (n int, t text); ALTER TABLE public.a ALTER t SET STORAGE EXTERNAL"
 	secure.Exec(t, ddl+"; INSERT INTO public.a SELECT n, repeat('x', n * n) FROM generate_series(1, 900, 9) n; INSERT INTO public.a SELECT n, 'y' FROM generate_series(1, 200000) n")
 	other.Exec(t, ddl)
-	root := filepath.Join(server.DataDir(), "server.crt")
 	tlsURI := func(db *pgtest.Database) string {
-		return strings.Replace(db.URI(), "sslmode=disable", "sslmode=verify-full&sslrootcert="+url.QueryEscape(root), 1)
+		return strings.Replace(db.URI(), "sslmode=disable", "sslmode=verify-full&sslrootcert="+url.QueryEscape(authority.Root), 1)
 	}
 	socketURI := func(db *pgtest.Database) string {
 		return fmt.Sprintf("host=%s port=%d user=postgres dbname=%s", filepath.Dir(server.DataDir()), server.Port, db.Name)
 	}
-	require.Eventually(t, func() bool { // the postmaster has read its configuration
-		c, err := pg.Connect(t.Context(), pg.Options{Side: pg.Source, URI: tlsURI(secure)})
-		if err == nil {
-			c.Discard()
-		}
-		return err == nil
-	}, 10*time.Second, 20*time.Millisecond)
-
 	p := &pair{src: secure, dst: other, source: connect(t, pg.Source, tlsURI(secure)), target: connect(t, pg.Target, socketURI(other))}
 	const encrypted = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 	require.Equal(t, "true", value(t, p.source, encrypted))

@@ -26,6 +26,10 @@ const (
 // 53100 (disk full) must fail at once although 53300 (too many connections),
 // of the same class, passes.
 func Classify(err error) Outcome {
+	var credential *CredentialError
+	if errors.As(err, &credential) && !IsInterrupt(err) {
+		return Transient
+	}
 	var e *pgconn.PgError
 	if errors.As(err, &e) {
 		if e.Code == "53200" && strings.Contains(e.Message, "shared memory") {

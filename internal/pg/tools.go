@@ -100,16 +100,17 @@ func toolsIn(ctx context.Context, dir string) (Tools, error) {
 	return t, nil
 }
 
-// DumpSchema writes the pre-data and post-data sections of the database at uri,
-// as the exported snapshot shows them, to the archive file. Large objects are
-// left out: some majors emit them among the schema; so are the schemas in
-// without. The password travels in the environment, never in the arguments.
-func (t Tools) DumpSchema(ctx context.Context, uri, snapshot, file string, without []string) error {
-	cfg, err := ParseURI(uri)
+// DumpSchema writes the pre-data and post-data sections of the database that o
+// connects to, as the exported snapshot shows them, to the archive file. Large
+// objects are left out: some majors emit them among the schema; so are the
+// schemas in without. The password travels in the environment, never in the
+// arguments.
+func (t Tools) DumpSchema(ctx context.Context, o Options, snapshot, file string, without []string) error {
+	cfg, err := o.config(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", o.Side, err)
 	}
-	dsn, err := withoutPassword(uri)
+	dsn, err := withoutPassword(o.URI)
 	if err != nil {
 		return err
 	}

@@ -9,8 +9,8 @@
 //
 // Where a new line goes: finding server programs in install.go and tree.go,
 // running them in server.go and spawn.go, helpers on one database in
-// database.go, comparing two in oracle.go (rows), dump.go (schema) and facts.go
-// (what pg_dump does not show), fixtures in museum.sql.
+// database.go, certificates in tls.go, comparing two in oracle.go (rows), dump.go
+// (schema) and facts.go (what pg_dump does not show), fixtures in museum.sql.
 package pgtest
 
 import (

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -36,6 +37,8 @@ type Options struct {
 	Major      int               // 0 means DefaultMajor
 	Settings   map[string]string // added to, or in place of, the defaults
 	InitdbArgs []string          // added to initdb's arguments
+	HBA        []string          // lines of pg_hba.conf, before those that trust everybody
+	Files      map[string][]byte // contents of files to put beside postgresql.conf, by name
 }
 
 // Server is one throwaway cluster. Its methods may be called by many tests at
@@ -110,6 +113,9 @@ func (r *registry) startServer(ctx context.Context, role string, opts Options) (
 	if err := s.initdb(ctx, opts.InitdbArgs); err != nil {
 		return nil, err
 	}
+	if err := s.putFiles(opts); err != nil {
+		return nil, err
+	}
 	for range portAttempts {
 		if s.Port, err = freePort(ctx); err != nil {
 			return nil, err
@@ -155,6 +161,30 @@ func (s *Server) initdb(ctx context.Context, args []string) error {
 	cmd := s.command(ctx, "initdb", args...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// putFiles writes the rules of authentication and other files, which only the
+// cluster's owner may read, as the server wants it for a key.
+func (s *Server) putFiles(opts Options) error {
+	files := maps.Clone(opts.Files)
+	if len(opts.HBA) > 0 {
+		name := filepath.Join(s.data(), "pg_hba.conf")
+		rules, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if files == nil {
+			files = map[string][]byte{}
+		}
+		files["pg_hba.conf"] = append([]byte(strings.Join(opts.HBA, "\n")+"\n"), rules...)
+	}
+	for name, contents := range files {
+		path := filepath.Join(s.data(), name)
+		if err := errors.Join(os.WriteFile(path, contents, 0o600), s.own(path)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -15,21 +15,15 @@ func (e *stuckError) Error() string {
 }
 
 // IncompleteError is returned when a run ends with tasks that are not done.
-type IncompleteError struct {
-	Report    tasks.Report
-	Restarted bool // the target was restarted meanwhile, and may have lost what it had committed
-}
+type IncompleteError struct{ Report tasks.Report }
 
 func (e *IncompleteError) Error() string {
-	if e.Restarted && len(e.Report.Failures) == 0 {
-		return fmt.Sprintf("run %s is not complete: the target was restarted meanwhile and may have lost rows that were committed", e.Report.Run)
-	}
 	return fmt.Sprintf("run %s is not complete: %d tasks failed and %d were not done", e.Report.Run, len(e.Report.Failures), e.Report.Pending)
 }
 
 // Hint says how to go on.
 func (e *IncompleteError) Hint() string {
-	return "mend what failed, then planner cleanup, which drops what this run made, and planner run again"
+	return "mend what failed, then planner resume, which goes on with this run; planner cleanup drops what it made"
 }
 
 // Lines lists the failures, then what to do.

@@ -1,12 +1,8 @@
 package run_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
-	"os/exec"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -133,34 +129,6 @@ func TestInterruptDrainsAndCleanupUndoes(t *testing.T) {
 	pgtest.RequireEqual(t, src, dst)
 }
 
-// TestSecretsStaySecret looks for the passwords in everything that a run writes
-// or shows: logs, errors, the ledger, and the arguments of its processes.
-func TestSecretsStaySecret(t *testing.T) {
-	t.Parallel()
-	const secret = "correct-horse-battery"
-	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
-	src.Exec(t, "CREATE TABLE a (id int PRIMARY KEY); INSERT INTO a VALUES (1)")
-	o := options(t, src, dst)
-	with := func(uri config.Secret) config.Secret {
-		return config.Secret(strings.Replace(string(uri), "postgres@", "postgres:"+secret+"@", 1))
-	}
-	o.Config.Source.URI, o.Config.Target.URI = with(o.Config.Source.URI), with(o.Config.Target.URI)
-	require.Contains(t, string(o.Config.Source.URI), secret)
-	o.Config.KeepLedger = true
-	var log bytes.Buffer
-	o.Log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	copyAll(t, o)
-	ledger, err := exec.CommandContext(t.Context(), pgtest.ClientDir(t, dst.Server.Major)+"/pg_dump", "--schema=pgconvoy", dst.URI()).Output()
-	require.NoError(t, err)
-	require.NotContains(t, string(ledger), secret)
-	require.NotContains(t, log.String(), secret)
-
-	o.Config.Target.URI = config.Secret(strings.Replace(string(o.Config.Target.URI), dst.Name, "no_such_database", 1))
-	_, err = run.Run(t.Context(), o)
-	require.Error(t, err)
-	require.NotContains(t, err.Error(), secret)
-}
-
 // TestTooWideRowIsNamed shows the limit of text: a bytea of more than half a
 // gigabyte has no text form that a server could send.
 func TestTooWideRowIsNamed(t *testing.T) {
@@ -192,24 +160,28 @@ func TestPlannerLosesItsConnectionToTheTarget(t *testing.T) {
 	pgtest.RequireEqual(t, src, dst)
 }
 
-func TestRestartedTargetIsNeverCalledComplete(t *testing.T) {
+// TestRestartedTarget: what a crash of the target took back is done again, and
+// unlogged tables, which it emptied, are copied again.
+func TestRestartedTarget(t *testing.T) {
 	t.Parallel()
 	src := pgtest.Source(t).Database(t)
 	target := pgtest.Start(t, pgtest.Options{})
 	dst := target.Database(t)
 	gated(t, src, dst, 10_000)
+	src.Exec(t, `CREATE UNLOGGED TABLE volatile (id int PRIMARY KEY, big int REFERENCES big); INSERT INTO volatile SELECT i, i FROM generate_series(1, 2000) i;
+		CREATE UNLOGGED TABLE small (id int PRIMARY KEY); INSERT INTO small VALUES (1); CREATE UNLOGGED TABLE refers (id int REFERENCES small); INSERT INTO refers VALUES (1)`)
 	o := options(t, src, dst)
 	o.AckWait = 2 * time.Second
+	o.Config.KeepLedger = true
 	wait := start(t.Context(), o)
 	awaitGate(t, dst, 2)
+	awaitQuery(t, dst, "t", "SELECT count(*) >= 2 FROM pgconvoy.copied WHERE name IN ('volatile', 'small')")
 	target.Stop(t, syscall.SIGQUIT) // at once, without a checkpoint; it takes the gate's lock with it
 	target.Launch(t)
-	report, err := wait()
-	var incomplete *run.IncompleteError
-	require.ErrorAs(t, err, &incomplete)
-	require.Equal(t, 3, incomplete.ExitCode())
-	require.True(t, incomplete.Restarted)
-	require.NotEqual(t, tasks.RunComplete, report.State)
+	_, err := wait()
+	require.NoError(t, err)
+	require.Equal(t, "t", dst.Query(t, "SELECT target_start = pg_postmaster_start_time() FROM pgconvoy.run"))
+	pgtest.RequireEqual(t, src, dst, pgtest.IgnoreSchemas("pgconvoy"))
 }
 
 func TestCleanupEmptiesTheMuseum(t *testing.T) {

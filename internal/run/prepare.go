@@ -174,7 +174,7 @@ func (p *Prepared) plan(ctx context.Context) error {
 		return err
 	}
 	p.archive = filepath.Join(p.dir, "schema.dump")
-	if err := p.tools.DumpSchema(ctx, string(p.Config.Source.URI), p.snapshot.Name, p.archive, without); err != nil {
+	if err := p.tools.DumpSchema(ctx, p.database(pg.Source), p.snapshot.Name, p.archive, without); err != nil {
 		return err
 	}
 	return p.build(ctx, cat)

@@ -97,7 +97,7 @@ func (r *running) sameShape(ctx context.Context, snapshot string) error {
 	if err != nil {
 		return err
 	}
-	if err := tools.DumpSchema(ctx, string(r.Config.Source.URI), snapshot, fresh, []string{ledger.Schema}); err != nil {
+	if err := tools.DumpSchema(ctx, r.database(pg.Source), snapshot, fresh, []string{ledger.Schema}); err != nil {
 		return err
 	}
 	same, err := tools.SameSchema(ctx, planned, fresh)

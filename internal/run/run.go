@@ -41,6 +41,11 @@ type Options struct {
 	AckWait time.Duration
 }
 
+// database returns how the planner connects to one side.
+func (o Options) database(side pg.Side) pg.Options {
+	return fleet.Database(o.Config, side, "pgconvoy planner")
+}
+
 // Run copies the source into the target and returns what it did. If the run
 // began and did not complete, the report says what is missing and the error is
 // an [*IncompleteError]; the ledger then stays in the target.

@@ -94,11 +94,7 @@ func Verify(ctx context.Context, o Options) (result tasks.Comparison, err error)
 
 // connectSide opens a session of the planner.
 func connectSide(ctx context.Context, o Options, side pg.Side) (*pg.Conn, error) {
-	uri := o.Config.Source.URI
-	if side == pg.Target {
-		uri = o.Config.Target.URI
-	}
-	return pg.Connect(ctx, pg.Options{Side: side, URI: string(uri), Name: "pgconvoy planner"})
+	return pg.Connect(ctx, o.database(side))
 }
 
 // connectBoth connects to both databases and reports what is wrong with either.

@@ -184,7 +184,7 @@ func TestFinalErrorsNameTableRowAndColumn(t *testing.T) {
 			require.Contains(t, b.reason(t, id), part)
 		}
 	}
-	b.answered(t, "+TERM")
+	b.answered(t, "+TERM task failed")
 	require.Equal(t, 0, b.dst.Count(t, "bad"))
 }
 

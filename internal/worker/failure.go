@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
@@ -142,9 +144,28 @@ func (w *Worker) fail(ctx context.Context, d Delivery, e tasks.Envelope, t tasks
 	}
 	ok = true
 	log.Error("task failed", "err", reason, "attempt", attempts)
-	w.bury(ctx, e, reason, attempts, log)
-	w.answer(log, d.Term(reason))
+	w.bury(ctx, e, brief(err), attempts, log)
+	w.answer(log, d.Term(brief(err)))
 	w.queue.Notify(tasks.Event{Task: t.ID, Kind: t.Kind, State: tasks.Failed})
+}
+
+// brief says why a task failed in words that the queue may see: codes and names,
+// neither SQL nor rows, which the reason in the ledger may quote.
+func brief(err error) string {
+	var server *pgconn.PgError
+	switch {
+	case errors.Is(err, pg.ErrRewritten):
+		return pg.ErrRewritten.Error()
+	case errors.As(err, &server):
+		text := "SQLSTATE " + server.Code
+		for _, part := range []struct{ word, name string }{{"table", server.TableName}, {"constraint", server.ConstraintName}} {
+			if part.name != "" {
+				text += fmt.Sprintf(", %s %s", part.word, part.name)
+			}
+		}
+		return text + "; planner status says more"
+	}
+	return "planner status says why"
 }
 
 // bury keeps what failed for good in the queue, for people who look there. The

@@ -96,7 +96,7 @@ func (b *bundle) start(t *testing.T, list ...tasks.Task) {
 		slots[s] = 2
 	}
 	b.options = fleet.Options{
-		Run: run.Name, SourceURI: b.src.URI(), TargetURI: b.dst.URI(), Slots: slots, Grace: wait,
+		Run: run.Name, Source: pg.Options{URI: b.src.URI()}, Target: pg.Options{URI: b.dst.URI()}, Slots: slots, Grace: wait,
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 }
