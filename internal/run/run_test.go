@@ -74,7 +74,7 @@ func TestKeptLedgerHoldsTheWholeRun(t *testing.T) {
 	require.Equal(t, "complete", dst.Query(t, "SELECT state FROM pgconvoy.run"))
 	require.Equal(t, "0", dst.Query(t, "SELECT count(*) FROM pgconvoy.task WHERE state <> 'done'"))
 	require.Equal(t, "1000", dst.Query(t, "SELECT sum(rows) FROM pgconvoy.copied"))
-	require.NotEmpty(t, dst.Query(t, "SELECT pg_snapshot FROM pgconvoy.snapshot WHERE lost_at IS NOT NULL"))
+	require.NotEmpty(t, dst.Query(t, "SELECT pg_snapshot FROM pgconvoy.snapshot WHERE released_at IS NOT NULL"))
 	pgtest.RequireEqual(t, src, dst, pgtest.IgnoreSchemas("pgconvoy"))
 }
 
