@@ -55,12 +55,16 @@ func TestExampleOfNATSIsValid(t *testing.T) {
 	for _, role := range []string{"PLANNER", "WORKER", "OBSERVER"} {
 		t.Setenv(role+"_PASSWORD", "secret")
 	}
-	options, err := server.ProcessConfigFile(filepath.Join("..", "..", "deployments", "nats-server.conf"))
-	require.NoError(t, err)
-	var users []string
-	for _, u := range options.Users {
-		users = append(users, u.Username)
-		require.NotNil(t, u.Permissions, u.Username)
+	t.Setenv("NODE", "nats-0")
+	for file, routes := range map[string]int{"nats-server.conf": 0, "nats-cluster.conf": 3} {
+		options, err := server.ProcessConfigFile(filepath.Join("..", "..", "deployments", file))
+		require.NoError(t, err)
+		var users []string
+		for _, u := range options.Users {
+			users = append(users, u.Username)
+			require.NotNil(t, u.Permissions, u.Username)
+		}
+		require.Equal(t, []string{"planner", "worker", "observer"}, users)
+		require.Len(t, options.Routes, routes)
 	}
-	require.Equal(t, []string{"planner", "worker", "observer"}, users)
 }

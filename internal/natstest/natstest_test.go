@@ -62,3 +62,18 @@ func open(t *testing.T, url string) (jetstream.JetStream, func()) {
 	require.NoError(t, err)
 	return js, nc.Close
 }
+
+func TestClusterElectsAnotherLeader(t *testing.T) {
+	t.Parallel()
+	c := natstest.StartCluster(t)
+	js, done := open(t, c.URL())
+	defer done()
+	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "A", Subjects: []string{"a"}, Replicas: 3})
+	require.NoError(t, err)
+	c.AwaitCurrent("A")
+	first := c.Leader("A")
+	first.Kill()
+	require.NotEqual(t, first.URL(), c.Leader("A").URL())
+	first.Start()
+	c.AwaitCurrent("A")
+}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -177,6 +178,17 @@ func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // fails only if it has ended
 	_ = p.cmd.Wait()         // reports the kill
 	p.cmd = nil
+}
+
+// Freeze keeps the process from running until the test ends: connections stay,
+// and nothing is answered.
+func (p *Process) Freeze() {
+	p.t.Helper()
+	process := p.cmd.Process
+	if err := process.Signal(syscall.SIGSTOP); err != nil {
+		p.t.Fatalf("freeze nats-server process: %v", err)
+	}
+	p.t.Cleanup(func() { _ = process.Signal(syscall.SIGCONT) }) // fails only if it has ended
 }
 
 // Stop shuts the server down and waits for that.

@@ -87,39 +87,25 @@ func TestConnectWithTokenAndInboxPrefix(t *testing.T) {
 
 func TestConnectWithNKey(t *testing.T) {
 	t.Parallel()
-	pair, err := nkeys.CreateUser()
-	require.NoError(t, err)
-	public, err := pair.PublicKey()
-	require.NoError(t, err)
-	seed, err := pair.Seed()
-	require.NoError(t, err)
-	file := filepath.Join(t.TempDir(), "user.nk")
-	require.NoError(t, os.WriteFile(file, seed, 0o600))
+	_, public, seed := keyPair(t, nkeys.CreateUser)
 	s := natstest.Start(t, func(o *server.Options) { o.Nkeys = []*server.NkeyUser{{Nkey: public}} })
-	connect(t, queue.Options{URL: s.URL(), NKey: file})
+	connect(t, queue.Options{URL: s.URL(), NKey: writeFile(t, seed)})
 
-	require.NoError(t, os.WriteFile(file, []byte("nonsense"), 0o600))
-	_, advice := refuse(t, queue.Options{URL: s.URL(), NKey: file})
+	_, advice := refuse(t, queue.Options{URL: s.URL(), NKey: writeFile(t, []byte("nonsense"))})
 	require.Contains(t, advice, "seed")
 }
 
 func TestConnectWithTLS(t *testing.T) {
 	t.Parallel()
-	cert, key, pair := certificate(t)
-	s := natstest.Start(t, func(o *server.Options) {
-		pool := x509.NewCertPool()
-		leaf, err := x509.ParseCertificate(pair.Certificate[0])
-		require.NoError(t, err)
-		pool.AddCert(leaf)
-		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert}
-		o.TLSTimeout = 5
-	})
-	connect(t, queue.Options{URL: s.URL(), CA: cert, Cert: cert, Key: key})
+	edit, client := overTLS(t)
+	s := natstest.Start(t, edit)
+	client.URL = s.URL()
+	connect(t, client)
 	_, advice := refuse(t, queue.Options{URL: s.URL()})
 	require.Contains(t, advice, "TLS")
-	_, advice = refuse(t, queue.Options{URL: s.URL(), CA: cert})
+	_, advice = refuse(t, queue.Options{URL: s.URL(), CA: client.CA})
 	require.Contains(t, advice, "TLS")
-	_, advice = refuse(t, queue.Options{URL: natstest.Start(t).URL(), CA: cert})
+	_, advice = refuse(t, queue.Options{URL: natstest.Start(t).URL(), CA: client.CA})
 	require.Contains(t, advice, "TLS")
 }
 

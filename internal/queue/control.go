@@ -21,9 +21,9 @@ const pauseYears = 10
 // a [TransientError] when the server cannot be reached.
 func (q *Queue) Stages(ctx context.Context) ([]tasks.StageStatus, error) {
 	var list []tasks.StageStatus
-	err := q.eachStage(ctx, tasks.Stages(), func(stage tasks.Stage, info *jetstream.ConsumerInfo) error {
+	err := q.eachStage(ctx, tasks.Stages(), func(_ context.Context, info *jetstream.ConsumerInfo) error {
 		list = append(list, tasks.StageStatus{
-			Stage: stage, Cap: info.Config.MaxAckPending, Queued: int(info.NumPending),
+			Stage: tasks.Stage(info.Name), Cap: info.Config.MaxAckPending, Queued: int(info.NumPending),
 			Leased: info.NumAckPending, Waiting: info.NumWaiting, Paused: info.Paused,
 		})
 		return nil
@@ -42,12 +42,12 @@ func (q *Queue) Scale(ctx context.Context, caps map[tasks.Stage]int) error {
 	stages := slices.Sorted(maps.Keys(caps))
 	err := checkSome(caps, stages)
 	if err == nil {
-		err = q.eachStage(ctx, stages, func(stage tasks.Stage, info *jetstream.ConsumerInfo) error {
-			config := info.Config
-			if config.MaxAckPending == caps[stage] {
+		err = q.eachStage(ctx, stages, func(ctx context.Context, info *jetstream.ConsumerInfo) error {
+			config, most := info.Config, caps[tasks.Stage(info.Name)]
+			if config.MaxAckPending == most {
 				return nil
 			}
-			config.MaxAckPending = caps[stage]
+			config.MaxAckPending = most
 			_, err := q.conn.js.UpdateConsumer(ctx, q.stream, config)
 			return err
 		})
@@ -64,8 +64,8 @@ func (q *Queue) Scale(ctx context.Context, caps map[tasks.Stage]int) error {
 // idempotent; after an error some stages may be paused.
 func (q *Queue) Pause(ctx context.Context) error {
 	until := time.Now().AddDate(pauseYears, 0, 0)
-	err := q.eachStage(ctx, tasks.Stages(), func(stage tasks.Stage, _ *jetstream.ConsumerInfo) error {
-		_, err := q.conn.js.PauseConsumer(ctx, q.stream, string(stage), until)
+	err := q.eachStage(ctx, tasks.Stages(), func(ctx context.Context, info *jetstream.ConsumerInfo) error {
+		_, err := q.conn.js.PauseConsumer(ctx, q.stream, info.Name, until)
 		return err
 	})
 	if err != nil {
@@ -78,8 +78,8 @@ func (q *Queue) Pause(ctx context.Context) error {
 // only with the server's next sign of life, up to five seconds later. It is
 // idempotent; after an error some stages may still be paused.
 func (q *Queue) Unpause(ctx context.Context) error {
-	err := q.eachStage(ctx, tasks.Stages(), func(stage tasks.Stage, _ *jetstream.ConsumerInfo) error {
-		_, err := q.conn.js.ResumeConsumer(ctx, q.stream, string(stage))
+	err := q.eachStage(ctx, tasks.Stages(), func(ctx context.Context, info *jetstream.ConsumerInfo) error {
+		_, err := q.conn.js.ResumeConsumer(ctx, q.stream, info.Name)
 		return err
 	})
 	if err != nil {
@@ -89,15 +89,18 @@ func (q *Queue) Unpause(ctx context.Context) error {
 }
 
 // eachStage does something with the consumer of each stage, after it has made
-// sure that the stream is still of this run.
-func (q *Queue) eachStage(ctx context.Context, stages []tasks.Stage, do func(tasks.Stage, *jetstream.ConsumerInfo) error) error {
+// sure that the stream is still of this run. What it does is bounded as every
+// request is.
+func (q *Queue) eachStage(ctx context.Context, stages []tasks.Stage, do func(context.Context, *jetstream.ConsumerInfo) error) error {
 	if _, err := q.info(ctx); err != nil {
 		return err
 	}
 	for _, stage := range stages {
-		consumer, err := q.conn.js.Consumer(ctx, q.stream, string(stage))
+		info, err := q.conn.consumerInfo(ctx, q.stream, stage)
 		if err == nil {
-			err = do(stage, consumer.CachedInfo())
+			limited, cancel := context.WithTimeout(ctx, apiTimeout)
+			err = do(limited, info)
+			cancel()
 		}
 		if err != nil {
 			return fmt.Errorf("stage %s: %w", stage, classify(ctx, err))

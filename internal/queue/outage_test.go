@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -92,6 +93,49 @@ func TestRestartOfAServerWithMemoryIsGone(t *testing.T) {
 	b.create(t, 10)
 	require.NoError(t, q.Publish(t.Context(), copies(1)), "the run's queue works again once it is made anew")
 	require.NotNil(t, fetch(t, q))
+}
+
+// While nobody answers, a caller that would wait longer learns of it.
+func TestServerThatIsFrozen(t *testing.T) {
+	t.Parallel()
+	s := natstest.StartProcess(t)
+	b := newBundle(t, queue.Options{URL: s.URL()})
+	q := b.create(t, 1)
+	s.Freeze()
+	ctx := within(t, 5*time.Minute)
+	one := func(_ any, err error) error { return err }
+	calls := map[string]func() error{
+		"create":   func() error { return one(b.conn.Create(ctx, run, caps(1))) },
+		"count":    func() error { return one(q.Outstanding(ctx)) },
+		"purge":    func() error { return q.Purge(ctx) },
+		"delete":   func() error { return q.Delete(ctx) },
+		"drop":     func() error { return b.conn.Drop(ctx, run.Name) },
+		"stages":   func() error { return one(q.Stages(ctx)) },
+		"scale":    func() error { return q.Scale(ctx, map[tasks.Stage]int{tasks.StageCopy: 2}) },
+		"pause":    func() error { return q.Pause(ctx) },
+		"unpause":  func() error { return q.Unpause(ctx) },
+		"register": func() error { return q.RegisterKeeper(ctx, keeper("a")) },
+		"remove":   func() error { return q.RemoveKeeper(ctx, "a") },
+		"keepers":  func() error { return one(q.Keepers(ctx)) },
+		"put":      func() error { return q.PutStatus(ctx, status(tasks.RunRunning)) },
+		"status":   func() error { return one(b.conn.Status(ctx, run.Name)) },
+		"statuses": func() error { return one(b.conn.Statuses(ctx)) },
+		"forget":   func() error { return q.Forget(ctx) },
+		"bury":     func() error { return q.Bury(ctx, deadLetter(1)) },
+		"dead":     func() error { return one(b.conn.Dead(ctx, run.Name)) },
+		"exhume":   func() error { return q.Exhume(ctx, nil) },
+	}
+	errs := make(chan error, len(calls))
+	for name, call := range calls {
+		go func() { errs <- fmt.Errorf("%s: %w", name, call()) }()
+	}
+	for range calls {
+		var transient *queue.TransientError
+		require.ErrorAs(t, <-errs, &transient)
+	}
+	list, err := b.conn.Workers(ctx, run.Name, later)
+	require.NoError(t, err)
+	require.Empty(t, list)
 }
 
 func TestTheSameOverBothWaysIntoOneServer(t *testing.T) {

@@ -167,7 +167,7 @@ func (p *pull) refusal(ctx context.Context, status, description string) error {
 
 // whyNoConsumer finds out why nobody answers for a consumer.
 func (q *Queue) whyNoConsumer(ctx context.Context, stage tasks.Stage) error {
-	if _, err := q.conn.js.Consumer(ctx, q.stream, string(stage)); err != nil {
+	if _, err := q.conn.consumerInfo(ctx, q.stream, stage); err != nil {
 		return err
 	}
 	return nats.ErrNoResponders

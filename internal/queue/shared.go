@@ -45,7 +45,7 @@ func (c *Conn) ensureKept(ctx context.Context, config jetstream.StreamConfig, si
 	config.Storage, config.Replicas = c.storage(), c.opts.Replicas
 	var err error
 	for _, config.MaxBytes = range sizes {
-		_, err = c.js.CreateStream(ctx, config)
+		err = c.createStream(ctx, config)
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			err = c.checkKept(ctx, config)
 		}
@@ -86,7 +86,9 @@ func (c *Conn) store(ctx context.Context, stream string, m *nats.Msg, opts ...je
 	if c.isClosing() {
 		return ErrClosed
 	}
-	_, err := c.js.PublishMsg(ctx, m, append(opts, jetstream.WithExpectStream(stream))...)
+	limited, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	_, err := c.js.PublishMsg(limited, m, append(opts, jetstream.WithExpectStream(stream))...)
 	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == codeStoreFailed {
 		err = &FullError{Err: err}
 	}
@@ -99,16 +101,12 @@ func (c *Conn) store(ctx context.Context, stream string, m *nats.Msg, opts ...je
 // discard takes out what was read with [Conn.stored], and nothing that has
 // replaced it since. It does nothing if the stream is gone.
 func (c *Conn) discard(ctx context.Context, stream string, list []stored) error {
-	if len(list) == 0 {
-		return nil
-	}
-	s, err := c.js.Stream(ctx, stream)
-	for i := 0; err == nil && i < len(list); i++ {
+	for _, one := range list {
 		// Up to, but not including, the sequence.
-		err = s.Purge(ctx, jetstream.WithPurgeSubject(list[i].subject), jetstream.WithPurgeSequence(list[i].sequence+1))
+		err := c.purgeStream(ctx, stream, jetstream.WithPurgeSubject(one.subject), jetstream.WithPurgeSequence(one.sequence+1))
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return classify(ctx, err)
+		}
 	}
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return nil
-	}
-	return classify(ctx, err)
+	return nil
 }

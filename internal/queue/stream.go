@@ -98,7 +98,7 @@ func (q *Queue) lease(config jetstream.ConsumerConfig) {
 func (c *Conn) ensureStream(ctx context.Context, run tasks.RunID) error {
 	name := StreamName(run.Name)
 	for range 5 {
-		_, err := c.js.CreateStream(ctx, c.streamConfig(run))
+		err := c.createStream(ctx, c.streamConfig(run))
 		if err == nil {
 			return nil
 		}
@@ -118,32 +118,25 @@ func (c *Conn) ensureStream(ctx context.Context, run tasks.RunID) error {
 		if info.State.Msgs > 0 {
 			return &BusyError{Run: run.Name, UID: info.Config.Metadata[MetaRunUID], Messages: info.State.Msgs}
 		}
-		if err := c.js.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err := c.deleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return err
 		}
 	}
 	return &TransientError{Err: fmt.Errorf("stream %s keeps changing; another planner may be starting the same run", name)}
 }
 
-func (c *Conn) streamInfo(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
-	stream, err := c.js.Stream(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	return stream.CachedInfo(), nil
-}
-
 // ensureConsumer makes the consumer or finds it, and returns how it is
 // configured. An existing one is left alone: its cap may have been edited.
 func (c *Conn) ensureConsumer(ctx context.Context, stream string, config jetstream.ConsumerConfig) (jetstream.ConsumerConfig, error) {
-	consumer, err := c.js.CreateConsumer(ctx, stream, config)
-	if errors.Is(err, jetstream.ErrConsumerExists) {
-		consumer, err = c.js.Consumer(ctx, stream, config.Durable)
+	err := c.createConsumer(ctx, stream, config)
+	if !errors.Is(err, jetstream.ErrConsumerExists) {
+		return config, err
 	}
+	info, err := c.consumerInfo(ctx, stream, tasks.Stage(config.Durable))
 	if err != nil {
-		return jetstream.ConsumerConfig{}, err
+		return config, err
 	}
-	return consumer.CachedInfo().Config, nil
+	return info.Config, nil
 }
 
 // streamConfig: a message lives until it is acked, and its subject is the key
@@ -229,15 +222,15 @@ func (c *Conn) open(ctx context.Context, run string) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
-	if q.uid = info.Config.Metadata[MetaRunUID]; q.uid == "" {
-		return nil, tasks.WithHint(fmt.Errorf("stream %s was not made by pgconvoy", q.stream), "remove the stream, or choose another name for the run")
+	if q.uid, err = uidOf(info); err != nil {
+		return nil, err
 	}
 	for _, stage := range tasks.Stages() {
-		consumer, err := c.js.Consumer(ctx, q.stream, string(stage))
+		info, err := c.consumerInfo(ctx, q.stream, stage)
 		if err != nil {
 			return nil, err
 		}
-		q.lease(consumer.CachedInfo().Config)
+		q.lease(info.Config)
 	}
 	return q, nil
 }
@@ -276,33 +269,42 @@ func (q *Queue) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 // are not told; acking them later does nothing. It is idempotent, and does
 // nothing when the queue is gone.
 func (q *Queue) Purge(ctx context.Context) error {
-	return q.unlessGone(ctx, "purge", func() error {
-		stream, err := q.conn.js.Stream(ctx, q.stream)
-		if err != nil {
-			return err
-		}
-		return stream.Purge(ctx)
-	})
+	return q.unlessGone(ctx, "purge", func() error { return q.conn.purgeStream(ctx, q.stream) })
 }
 
 // Delete removes the stream and its consumers. Whoever waits for a task gets
 // [ErrGone]. It is idempotent, and leaves a stream alone that another run has
 // made under the same name.
 func (q *Queue) Delete(ctx context.Context) error {
-	return q.unlessGone(ctx, "delete", func() error { return q.conn.js.DeleteStream(ctx, q.stream) })
+	return q.unlessGone(ctx, "delete", func() error { return q.conn.deleteStream(ctx, q.stream) })
 }
 
 // Drop deletes the stream of the run, whatever its uid is. It does nothing if
-// there is none.
+// there is none, and refuses a stream that is not a queue.
 func (c *Conn) Drop(ctx context.Context, run string) error {
-	q, err := c.open(ctx, run)
-	if errors.Is(err, ErrGone) {
+	if err := checkRun(run); err != nil {
+		return err
+	}
+	q := &Queue{conn: c, run: run, stream: StreamName(run)}
+	info, err := c.streamInfo(ctx, q.stream)
+	if err == nil {
+		q.uid, err = uidOf(info)
+	}
+	if err = classify(ctx, err); errors.Is(err, ErrGone) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("find queue of run %s: %w", run, err)
 	}
 	return q.Delete(ctx)
+}
+
+// uidOf returns the run that a stream is of.
+func uidOf(info *jetstream.StreamInfo) (string, error) {
+	if uid := info.Config.Metadata[MetaRunUID]; uid != "" {
+		return uid, nil
+	}
+	return "", tasks.WithHint(fmt.Errorf("stream %s was not made by pgconvoy", info.Config.Name), "remove the stream, or choose another name for the run")
 }
 
 func (q *Queue) unlessGone(ctx context.Context, verb string, do func() error) error {

@@ -169,6 +169,20 @@ func TestOpenRefusesAForeignStream(t *testing.T) {
 	require.NoError(t, err)
 	_, err = b.conn.Open(t.Context(), run.Name)
 	require.ErrorContains(t, err, "not made by pgconvoy")
+	require.ErrorContains(t, b.conn.Drop(t.Context(), run.Name), "not made by pgconvoy")
+}
+
+func TestDrop(t *testing.T) {
+	t.Parallel()
+	overBoth(t, func(t *testing.T, b *bundle) {
+		require.NoError(t, b.conn.Drop(t.Context(), run.Name), "there is none")
+		q := b.create(t, 1)
+		require.NoError(t, b.jetStream(t).DeleteConsumer(t.Context(), "PGCONVOY-shop", "copy"))
+		require.NoError(t, b.conn.Drop(t.Context(), run.Name))
+		_, err := q.Outstanding(t.Context())
+		require.ErrorIs(t, err, queue.ErrGone)
+		require.ErrorContains(t, b.conn.Drop(t.Context(), "*"), "not valid")
+	})
 }
 
 func TestCreateExplainsTakenSubjects(t *testing.T) {

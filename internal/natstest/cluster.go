@@ -1,0 +1,160 @@
+package natstest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	clusterSize  = 3
+	settleStep   = 100 * time.Millisecond
+	settleAnswer = 2 * time.Second
+	settleTime   = 2 * time.Minute
+)
+
+// Cluster is three NATS servers with JetStream in files, each in a process of
+// its own that can be killed.
+type Cluster struct {
+	t     testing.TB
+	nodes []*Process
+}
+
+// StartCluster starts a cluster and waits until it can keep three copies of a
+// stream. The test's package must call [Main]. It is stopped when the test
+// ends.
+func StartCluster(t testing.TB) *Cluster {
+	t.Helper()
+	ports := freePorts(t, 2*clusterSize)
+	var routes []string
+	for _, p := range ports[:clusterSize] {
+		routes = append(routes, fmt.Sprintf("nats://%s:%d", host, p))
+	}
+	c := &Cluster{t: t}
+	for i := range clusterSize {
+		c.nodes = append(c.nodes, startProcess(t, childOptions{
+			Name: fmt.Sprintf("n%d", i), Route: ports[i], Port: ports[clusterSize+i], Routes: routes,
+		}, nil))
+	}
+	const probe = "NATSTEST"
+	c.settle("keep three copies", func(ctx context.Context, js jetstream.JetStream) bool {
+		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: probe, Replicas: clusterSize, Storage: jetstream.MemoryStorage})
+		return err == nil && js.DeleteStream(ctx, probe) == nil
+	})
+	return c
+}
+
+// URL returns where the servers listen, separated by commas.
+func (c *Cluster) URL() string {
+	var urls []string
+	for _, n := range c.nodes {
+		urls = append(urls, n.URL())
+	}
+	return strings.Join(urls, ",")
+}
+
+// Leader waits until the stream has a leader, and returns that server.
+func (c *Cluster) Leader(stream string) *Process {
+	c.t.Helper()
+	var leader *Process
+	c.settle("elect a leader of "+stream, func(ctx context.Context, js jetstream.JetStream) bool {
+		info := clusterInfo(ctx, js, stream)
+		if info == nil {
+			return false
+		}
+		for _, n := range c.nodes {
+			if n.child.Name == info.Leader && n.cmd != nil {
+				leader = n
+			}
+		}
+		return leader != nil
+	})
+	return leader
+}
+
+// AwaitCurrent waits until every copy of the stream has all that its leader
+// has. All servers must run.
+func (c *Cluster) AwaitCurrent(stream string) {
+	c.t.Helper()
+	c.settle("bring all copies of "+stream+" up to date", func(ctx context.Context, js jetstream.JetStream) bool {
+		info := clusterInfo(ctx, js, stream)
+		if info == nil || info.Leader == "" || len(info.Replicas) != clusterSize-1 {
+			return false
+		}
+		for _, r := range info.Replicas {
+			if !r.Current || r.Offline {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func clusterInfo(ctx context.Context, js jetstream.JetStream, stream string) *jetstream.ClusterInfo {
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return nil
+	}
+	return s.CachedInfo().Cluster
+}
+
+// settle asks again and again, through any server that runs, until the cluster
+// is in the state wanted.
+func (c *Cluster) settle(what string, reached func(context.Context, jetstream.JetStream) bool) {
+	c.t.Helper()
+	nc, err := nats.Connect(c.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(settleStep))
+	if err != nil {
+		c.t.Fatalf("connect to the cluster: %v", err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		c.t.Fatalf("open JetStream of the cluster: %v", err)
+	}
+	limit, tick := time.NewTimer(settleTime), time.NewTicker(settleStep)
+	defer limit.Stop()
+	defer tick.Stop()
+	for {
+		ctx, cancel := context.WithTimeout(c.t.Context(), settleAnswer)
+		done := reached(ctx, js)
+		cancel()
+		if done {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			c.t.Fatalf("the cluster did not %s within %v", what, settleTime)
+		}
+	}
+}
+
+// freePorts returns ports that nobody listens on. They are below those that
+// the system gives away itself, so that nobody gets one meanwhile by chance: a
+// cluster has to know all its ports beforehand, and keeps them over a restart.
+func freePorts(t testing.TB, n int) []int {
+	t.Helper()
+	const low, high = 20000, 32000
+	var ports []int
+	for tries := 0; len(ports) < n && tries < 1000; tries++ {
+		p := low + rand.IntN(high-low)
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("%s:%d", host, p))
+		if err != nil {
+			continue
+		}
+		// Closed at the end, so that no port comes twice.
+		defer func() { _ = l.Close() }()
+		ports = append(ports, p)
+	}
+	if len(ports) < n {
+		t.Fatalf("there are no %d free ports", n)
+	}
+	return ports
+}
