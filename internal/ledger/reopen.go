@@ -39,6 +39,34 @@ func (l *Ledger) LockTasks(ctx context.Context, c *pg.Conn, ids []tasks.ID) erro
 	return nil
 }
 
+// Followers returns the ready tasks that wait, directly or through others, for
+// the tasks with the IDs.
+func (l *Ledger) Followers(ctx context.Context, c *pg.Conn, ids []tasks.ID) ([]tasks.ID, error) {
+	rows, err := c.Query(ctx, `WITH RECURSIVE later AS (
+			SELECT grp, wave, NULL::text AS id FROM pgconvoy.task WHERE run = $1 AND id = ANY ($2::text[])
+			UNION SELECT t.grp, t.wave, t.id FROM later JOIN pgconvoy.need n ON n.run = $1 AND n.grp IN (later.grp, later.wave)
+				JOIN pgconvoy.task t ON t.run = $1 AND t.id = n.task)
+		SELECT t.id FROM pgconvoy.task t WHERE t.run = $1 AND t.state = 'ready' AND t.id IN (SELECT id FROM later)`, l.run.Name, stringsOf(ids))
+	if err != nil {
+		return nil, fmt.Errorf("list followers of tasks: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[tasks.ID])
+	if err != nil {
+		return nil, fmt.Errorf("list followers of tasks: %w", err)
+	}
+	return list, nil
+}
+
+// Wait makes ready tasks wait again, in c's transaction, which has their locks:
+// something that they need is open again.
+func (l *Ledger) Wait(ctx context.Context, c *pg.Conn, ids []tasks.ID) error {
+	_, err := c.Conn.Exec(ctx, "UPDATE pgconvoy.task SET state = 'pending' WHERE run = $1 AND state = 'ready' AND id = ANY ($2::text[])", l.run.Name, stringsOf(ids))
+	if err != nil {
+		return fmt.Errorf("let tasks wait again: %w", err)
+	}
+	return nil
+}
+
 // Reopen makes tasks open again, in c's transaction, which has their locks. Of
 // those that were done what they counted is forgotten; again says that what
 // they made but the rows is still in the target.
