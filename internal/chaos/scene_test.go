@@ -36,6 +36,7 @@ type scene struct {
 	proxies          []*proxy // to source, target and NATS, if workers go through them
 	workerURIs       [3]string
 	writer           *writer
+	watching         *pgx.Conn      // for progress
 	expected         *pgtest.Record // what the run's snapshot showed, if the source is written to
 	mayLose, mustNot bool           // what the faults say of the loss of the snapshot
 
@@ -116,6 +117,9 @@ func (s *scene) close() {
 		}
 	}
 	s.supports.Wait()
+	if s.watching != nil {
+		_ = s.watching.Close(context.Background())
+	}
 	if !s.t.Failed() {
 		return
 	}
@@ -300,17 +304,23 @@ func (s *scene) planned() (bool, error) {
 }
 
 // progress returns the share of the tasks that are done, -1 while there is no
-// plan; the last known one while the target does not answer.
+// plan; the last known one while the target does not answer. It is asked all the
+// time, on a session of its own.
 func (s *scene) progress(last float64) float64 {
-	planned, err := s.planned()
-	if err != nil || !planned {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if s.watching == nil || s.watching.IsClosed() {
+		var err error
+		if s.watching, err = pgx.Connect(ctx, s.dst.URI()); err != nil {
+			return last
+		}
+	}
+	var share float64
+	err := s.watching.QueryRow(ctx, "SELECT (count(*) FILTER (WHERE state = 'done'))::float8 / greatest(count(*), 1) FROM pgconvoy.task").Scan(&share)
+	if err != nil { // no ledger yet, or none any more
 		return last
 	}
-	now, err := ask[float64](s.dst, "SELECT count(*) FILTER (WHERE state = 'done')::float8 / greatest(count(*), 1) FROM pgconvoy.task")
-	if err != nil {
-		return last
-	}
-	return now
+	return share
 }
 
 // record notes what the run's snapshot shows. It fails if nobody holds it.

@@ -43,7 +43,7 @@ func (l *Ledger) LockTasks(ctx context.Context, c *pg.Conn, ids []tasks.ID) erro
 // the tasks with the IDs.
 func (l *Ledger) Followers(ctx context.Context, c *pg.Conn, ids []tasks.ID) ([]tasks.ID, error) {
 	rows, err := c.Query(ctx, `WITH RECURSIVE later AS (
-			SELECT grp, wave, NULL::text AS id FROM pgconvoy.task WHERE run = $1 AND id = ANY ($2::text[])
+			SELECT grp, wave, NULL::text COLLATE "C" AS id FROM pgconvoy.task WHERE run = $1 AND id = ANY ($2::text[])
 			UNION SELECT t.grp, t.wave, t.id FROM later JOIN pgconvoy.need n ON n.run = $1 AND n.grp IN (later.grp, later.wave)
 				JOIN pgconvoy.task t ON t.run = $1 AND t.id = n.task)
 		SELECT t.id FROM pgconvoy.task t WHERE t.run = $1 AND t.state = 'ready' AND t.id IN (SELECT id FROM later)`, l.run.Name, stringsOf(ids))
