@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -129,7 +130,10 @@ func (s *scene) close() {
 		s.t.Logf("%s:\n%s", filepath.Base(name), tail(text, 60<<10))
 	}
 	if keep := os.Getenv("PGCONVOY_TEST_CHAOS_LOGS"); keep != "" {
-		_ = os.CopyFS(filepath.Join(keep, strings.ReplaceAll(s.t.Name(), "/", "-")), os.DirFS(s.dir))
+		to := filepath.Join(keep, strings.ReplaceAll(s.t.Name(), "/", "-"))
+		if err := errors.Join(os.RemoveAll(to), os.CopyFS(to, os.DirFS(s.dir))); err != nil {
+			s.t.Logf("keep the logs: %v", err)
+		}
 	}
 }
 

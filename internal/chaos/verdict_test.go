@@ -2,6 +2,7 @@ package chaos_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -92,9 +93,14 @@ func (s *scene) requireNothingQueued() {
 		found, err := stream.Info(ctx, jetstream.WithSubjectFilter(">"))
 		require.NoError(s.t, err)
 		for subject := range found.State.Subjects {
-			if strings.Contains(subject, s.child.Run) {
-				left = append(left, "message "+subject)
+			if !strings.Contains(subject, s.child.Run) {
+				continue
 			}
+			m, err := stream.GetLastMsgForSubject(ctx, subject)
+			if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && m.Header.Get("Nats-TTL") != "" {
+				continue // it expires by itself: a worker let go of the snapshot after the planner had left
+			}
+			left = append(left, "message "+subject)
 		}
 	}
 	require.NoError(s.t, streams.Err())

@@ -154,11 +154,15 @@ func TestFollowersWaitAgain(t *testing.T) {
 	followers, err := l.Followers(t.Context(), c, copies)
 	require.NoError(t, err)
 	require.Equal(t, []tasks.ID{"analyze.public.t.all"}, followers, "neither what is done nor what waits already, nor what needs other things")
-	require.NoError(t, l.Wait(t.Context(), c, followers))
-	require.NoError(t, l.Wait(t.Context(), c, []tasks.ID{"attach.public.t.all"}))
+	require.NoError(t, l.HoldUp(t.Context(), c, copies))
+	require.NoError(t, l.Reopen(t.Context(), c, copies, true))
 	require.Equal(t, "pending", state(t, db, "analyze.public.t.all"))
-	require.Equal(t, "done", state(t, db, "attach.public.t.all"), "what is done does not wait")
+	require.Equal(t, "done", state(t, db, "attach.public.t.all"), "what is done stays so")
 	require.Equal(t, "ready", state(t, db, other.ID))
+	ready, err := l.Ready(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, []tasks.ID{"analyze.public.other.all", "copy.public.t000.all"}, sorted(idsOf(ready)), "although all that it was planned to need is done")
+	require.Equal(t, []tasks.ID{"analyze.public.t.all"}, unblocked(t, l, c, do(t, l, c, "copy.public.t000.all")))
 }
 
 func TestControl(t *testing.T) {

@@ -296,7 +296,7 @@ func (r *running) empty(ctx context.Context, copies []tasks.Task) error {
 			}
 		}
 	}
-	if err := r.ledger.Wait(ctx, target, followers); err != nil {
+	if err := r.ledger.HoldUp(ctx, target, ids); err != nil {
 		return err
 	}
 	return r.ledger.Reopen(ctx, target, ids, true)
