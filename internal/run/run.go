@@ -309,9 +309,9 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 	if err != nil {
 		return report, errors.Join(runErr, err)
 	}
-	if runErr == nil && !r.Config.KeepLedger {
-		if err := ledger.Drop(ctx, target); err != nil {
-			return report, tasks.WithHint(fmt.Errorf("the copy is complete, but its ledger is still there: %w", err), "DROP SCHEMA pgconvoy CASCADE")
+	if runErr == nil {
+		if err := r.dropLedger(ctx, target); err != nil {
+			return report, err
 		}
 	}
 	var stuck *stuckError
@@ -319,6 +319,17 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 		runErr = &IncompleteError{Report: report}
 	}
 	return report, runErr
+}
+
+// dropLedger drops the ledger of a complete run, unless it is to be kept.
+func (r *running) dropLedger(ctx context.Context, target *pg.Conn) error {
+	if r.Config.KeepLedger {
+		return nil
+	}
+	if err := ledger.Drop(ctx, target); err != nil {
+		return tasks.WithHint(fmt.Errorf("the copy is complete, but its ledger is still there: %w", err), "DROP SCHEMA pgconvoy CASCADE")
+	}
+	return nil
 }
 
 // leaveQueue deletes the queue of a complete run. Otherwise it stays, so that
