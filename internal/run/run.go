@@ -297,7 +297,8 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 		return tasks.Report{}, errors.Join(runErr, ledger.Drop(ctx, target))
 	}
 	if runErr == nil {
-		runErr = r.complete(ctx, target)
+		runErr = r.complete(ctx)
+		target = r.prepared.target
 	}
 	if q != nil {
 		r.leaveQueue(ctx, target, q, runErr)
@@ -375,13 +376,30 @@ func awaitHands(ctx context.Context, l *ledger.Ledger, target *pg.Conn) error {
 	}
 }
 
-// complete declares the run complete if it is. What the target lost in a
-// restart is noticed here at the latest.
-func (r *running) complete(ctx context.Context, target *pg.Conn) error {
-	if err := r.sound(ctx, target); err != nil {
-		return err
+// complete declares the run complete if it is, on a new connection if one is lost
+// meanwhile. What the target lost in a restart is noticed here at the latest.
+func (r *running) complete(ctx context.Context) error {
+	for {
+		err := r.sound(ctx, r.prepared.target)
+		if err == nil {
+			err = r.ledger.Complete(ctx, r.prepared.target)
+		}
+		if pg.Classify(err) != pg.Transient || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(lookEvery):
+		}
+		if err := r.reconnect(ctx, err); err != nil {
+			return err
+		}
+		// Only the answer to the commit may be lost.
+		if state, err := r.ledger.State(ctx, r.prepared.target); err == nil && state == tasks.RunComplete {
+			return nil
+		}
 	}
-	return r.ledger.Complete(ctx, target)
 }
 
 func (r *running) recordEnd(ctx context.Context, target *pg.Conn, cause error) {
