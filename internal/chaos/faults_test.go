@@ -20,6 +20,8 @@ type fault struct {
 	lag   time.Duration // after that
 	lasts time.Duration
 	pick  int // among the candidates
+
+	do func(s *scene, f fault) (heal func()) // instead of what the kind does
 }
 
 // kinds are all faults, and how each begins; heal, which may be nil, ends it.
@@ -96,8 +98,11 @@ func (s *scene) strike(f fault) (heal func()) {
 	s.say("%s (for %s)", f.kind, f.lasts)
 	s.disturbed(f.lasts)
 	var mend func()
+	if f.do != nil {
+		mend = f.do(s, f)
+	}
 	for _, k := range kinds {
-		if k.name == f.kind {
+		if f.do == nil && k.name == f.kind {
 			mend = k.strike(s, f)
 		}
 	}

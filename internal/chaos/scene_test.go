@@ -40,6 +40,7 @@ type scene struct {
 	watching         *pgx.Conn      // for progress
 	expected         *pgtest.Record // what the run's snapshot showed, if the source is written to
 	mayLose, mustNot bool           // what the faults say of the loss of the snapshot
+	mortal           bool           // workers that are killed are not replaced
 
 	mu       sync.Mutex
 	planner  *process
@@ -227,6 +228,9 @@ func (s *scene) support(i int, crashes []*crash, pause time.Duration) {
 		s.mu.Unlock()
 		switch {
 		case closing:
+			return
+		case killed && s.mortal:
+			s.say("%s was killed for good", p.name)
 			return
 		case killed:
 			s.say("%s was killed", p.name)
