@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test lint layers fmt fmt-check vet check demo bench clean postgres race-compiler
+.PHONY: help build test lint layers fmt fmt-check vet check demo chaos bench clean postgres race-compiler
 
 # The version of the linter; it is built once into .cache/bin.
 LINT_VERSION := v2.15.0
@@ -14,6 +14,10 @@ TEST_TIMEOUT ?= 15m
 # What go test tests, and further flags: make test PKG=./internal/plan/... TESTFLAGS='-run Hash -v'
 PKG ?= ./...
 TESTFLAGS ?=
+# make chaos: how many seeds, the first of them, and how many at a time. A run mostly waits.
+SEEDS ?= 100
+SEED ?= 1
+PARALLEL ?= 4
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +45,9 @@ check: ## all that has to pass before a change lands: format, vet, lint, layers,
 
 demo: build ## copy a sample database between two throwaway clusters and prove that the copy is equal
 	@scripts/demo
+
+chaos: postgres ## break runs of processes at random: make chaos SEEDS=500 SEED=1 (the first seed)
+	PGCONVOY_TEST_CHAOS_SEEDS=$(SEEDS) PGCONVOY_TEST_CHAOS_SEED=$(SEED) PGCONVOY_TEST_CHAOS_POINTS=20 go test -count 1 -timeout 12h -parallel $(PARALLEL) $(TESTFLAGS) ./internal/chaos
 
 bench: postgres ## measure the copy path against psql | psql, and planning and ledger with 100,000 of each
 	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./bench/...

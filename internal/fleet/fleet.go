@@ -38,6 +38,10 @@ type Options struct {
 
 	// Keeper is the one of this process, if it has one already.
 	Keeper *keeper.Keeper
+
+	// Wrap, if not nil, puts something between the worker and its queue and
+	// ledger, so that a test can break a process at a named step.
+	Wrap func(worker.Queue, worker.Ledger) (worker.Queue, worker.Ledger)
 }
 
 // FromConfig turns the configuration of a process into its options.
@@ -141,11 +145,16 @@ func Work(ctx context.Context, q *queue.Queue, l *ledger.Ledger, o Options) erro
 		k = NewKeeper(q, l, o)
 		defer k.Release(context.WithoutCancel(ctx))
 	}
+	var asQueue worker.Queue = runQueue{q}
+	var asLedger worker.Ledger = runLedger{l}
+	if o.Wrap != nil {
+		asQueue, asLedger = o.Wrap(asQueue, asLedger)
+	}
 	w := worker.New(worker.Options{
 		Name: Name(), Version: o.Version, Slots: o.Slots, Grace: o.Grace, Log: o.Log,
 		Source: func(ctx context.Context) (*pg.Conn, error) { return o.connect(ctx, pg.Source) },
 		Target: func(ctx context.Context) (*pg.Conn, error) { return o.connect(ctx, pg.Target) },
-	}, runQueue{q}, runLedger{l}, k)
+	}, asQueue, asLedger, k)
 	stop, err := q.ServeWorker(queue.WorkerService{
 		ID: Name(), Version: o.Version, Metadata: map[string]string{"run": o.Run, "run_uid": l.Run().UID}, Status: w.Status, Drain: drain,
 	})

@@ -138,6 +138,33 @@ func TestReopen(t *testing.T) {
 	require.Equal(t, "f", db.Query(t, "SELECT again FROM pgconvoy.task WHERE id = 'copy.public.t000.all'"))
 }
 
+// What is ready waits again when rows that it needs are copied again, however
+// many tasks are in between.
+func TestFollowersWaitAgain(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Target(t).Database(t)
+	c := connect(t, db)
+	other := task(t, tasks.KindAnalyze, "other", "other")
+	l := create(t, c, append(fanIn(t, 2), other, task(t, tasks.KindRefresh, "v", "v", tasks.WaveData))...)
+	for _, id := range []tasks.ID{"copy.public.t000.all", "copy.public.t001.all", "attach.public.t.all"} {
+		unblocked(t, l, c, do(t, l, c, id))
+	}
+	require.Equal(t, "ready", state(t, db, "analyze.public.t.all"))
+	copies := []tasks.ID{"copy.public.t000.all"}
+	followers, err := l.Followers(t.Context(), c, copies)
+	require.NoError(t, err)
+	require.Equal(t, []tasks.ID{"analyze.public.t.all"}, followers, "neither what is done nor what waits already, nor what needs other things")
+	require.NoError(t, l.HoldUp(t.Context(), c, copies))
+	require.NoError(t, l.Reopen(t.Context(), c, copies, true))
+	require.Equal(t, "pending", state(t, db, "analyze.public.t.all"))
+	require.Equal(t, "done", state(t, db, "attach.public.t.all"), "what is done stays so")
+	require.Equal(t, "ready", state(t, db, other.ID))
+	ready, err := l.Ready(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, []tasks.ID{"analyze.public.other.all", "copy.public.t000.all"}, sorted(idsOf(ready)), "although all that it was planned to need is done")
+	require.Equal(t, []tasks.ID{"analyze.public.t.all"}, unblocked(t, l, c, do(t, l, c, "copy.public.t000.all")))
+}
+
 func TestControl(t *testing.T) {
 	t.Parallel()
 	c := connect(t, pgtest.Target(t).Database(t))

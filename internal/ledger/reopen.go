@@ -39,6 +39,47 @@ func (l *Ledger) LockTasks(ctx context.Context, c *pg.Conn, ids []tasks.ID) erro
 	return nil
 }
 
+// laterSQL begins a statement about what waits for the tasks $2, directly or
+// through others: later has the groups and waves of those tasks, as origin, with
+// each task that comes after them.
+const laterSQL = `WITH RECURSIVE later AS (
+		SELECT o.name AS origin, o.name AS grp, NULL::text COLLATE "C" AS id FROM pgconvoy.task t CROSS JOIN LATERAL (VALUES (t.grp), (t.wave)) o (name)
+			WHERE t.run = $1 AND t.id = ANY ($2::text[])
+		UNION SELECT l.origin, t.grp, t.id FROM later l JOIN pgconvoy.need n ON n.run = $1 AND n.grp = l.grp
+			JOIN pgconvoy.task t ON t.run = $1 AND t.id = n.task) `
+
+// Followers returns the ready tasks that come, directly or through others, after
+// the tasks with the IDs.
+func (l *Ledger) Followers(ctx context.Context, c *pg.Conn, ids []tasks.ID) ([]tasks.ID, error) {
+	rows, err := c.Query(ctx, laterSQL+"SELECT id FROM pgconvoy.task WHERE run = $1 AND state = 'ready' AND id IN (SELECT id FROM later) ORDER BY id",
+		l.run.Name, stringsOf(ids))
+	if err != nil {
+		return nil, fmt.Errorf("list followers of tasks: %w", err)
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[tasks.ID])
+	if err != nil {
+		return nil, fmt.Errorf("list followers of tasks: %w", err)
+	}
+	return list, nil
+}
+
+// HoldUp lets everything that comes after the tasks with the IDs wait for them
+// again, in c's transaction, which has the locks of the [Ledger.Followers]. What
+// comes between may be done and stay so: a task that waits for that only would
+// otherwise be ready at once, so that it waits for the tasks themselves as well.
+func (l *Ledger) HoldUp(ctx context.Context, c *pg.Conn, ids []tasks.ID) error {
+	_, err := c.Conn.Exec(ctx, laterSQL+"INSERT INTO pgconvoy.need (run, task, grp) SELECT DISTINCT $1, id, origin FROM later WHERE id IS NOT NULL ON CONFLICT DO NOTHING",
+		l.run.Name, stringsOf(ids))
+	if err == nil {
+		_, err = c.Conn.Exec(ctx, laterSQL+"UPDATE pgconvoy.task SET state = 'pending' WHERE run = $1 AND state = 'ready' AND id IN (SELECT id FROM later)",
+			l.run.Name, stringsOf(ids))
+	}
+	if err != nil {
+		return fmt.Errorf("hold up the followers of tasks: %w", err)
+	}
+	return nil
+}
+
 // Reopen makes tasks open again, in c's transaction, which has their locks. Of
 // those that were done what they counted is forgotten; again says that what
 // they made but the rows is still in the target.

@@ -3,11 +3,13 @@ package natstest
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -199,6 +201,18 @@ func (p *Process) Stop() {
 		p.t.Errorf("nats-server process: %v", err)
 	}
 	p.cmd = nil
+}
+
+// Wipe removes what the server has stored: as after Kill or Stop, before Start.
+func (p *Process) Wipe() {
+	p.t.Helper()
+	stored, err := filepath.Glob(filepath.Join(p.child.StoreDir, "*"))
+	for _, name := range stored {
+		err = errors.Join(err, os.RemoveAll(name))
+	}
+	if err != nil {
+		p.t.Fatalf("wipe %s: %v", p.child.StoreDir, err)
+	}
 }
 
 func port(a net.Addr) int {

@@ -42,7 +42,7 @@ type rowsOf struct {
 
 // diffData compares rows, sequences and large objects.
 func (c *comparison) diffData(ctx context.Context, src, dst *Database) ([]string, error) {
-	s, d, err := bothSides(ctx, src, dst, c.readContent)
+	s, d, err := bothSides(ctx, src, dst, c.readNow)
 	if err != nil {
 		return nil, err
 	}
@@ -100,11 +100,21 @@ WHERE (c.relkind = 'r' OR c.relkind = 'm' AND c.relispopulated
        OR c.relkind = 'p' AND EXISTS (SELECT FROM ancestor a WHERE a.oid = c.oid AND a.hash AND NOT a.above))
   AND NOT EXISTS (SELECT FROM ancestor a WHERE a.oid = c.oid AND a.hash AND a.above) AND` + userSchemas
 
-// readContent reads one side in one snapshot.
-func (c *comparison) readContent(ctx context.Context, conn *pgx.Conn) (content, error) {
+func (c *comparison) readNow(ctx context.Context, conn *pgx.Conn) (content, error) {
+	return c.readContent(ctx, conn, "")
+}
+
+// readContent reads one side in one snapshot: that of the name, a new one if it
+// is empty.
+func (c *comparison) readContent(ctx context.Context, conn *pgx.Conn, snapshot string) (content, error) {
 	out := content{tables: map[string]rowsOf{}}
 	if _, err := conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
 		return out, err
+	}
+	if snapshot != "" {
+		if _, err := conn.Exec(ctx, "SET TRANSACTION SNAPSHOT '"+strings.ReplaceAll(snapshot, "'", "''")+"'"); err != nil {
+			return out, fmt.Errorf("import snapshot %s: %w", snapshot, err)
+		}
 	}
 	queries, err := readPairs(ctx, conn, rowQueries, c.ignoredSchemas)
 	if err != nil {

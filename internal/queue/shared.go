@@ -11,6 +11,14 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
+// Share makes what all runs share, if somebody has removed it. It is idempotent.
+func (c *Conn) Share(ctx context.Context) error {
+	if err := classify(ctx, c.ensureShared(ctx)); err != nil {
+		return fmt.Errorf("make what runs share: %w", err)
+	}
+	return nil
+}
+
 // ensureShared makes what all runs of the account share, or finds it as an
 // operator may have edited it.
 func (c *Conn) ensureShared(ctx context.Context) error {

@@ -271,7 +271,12 @@ func copiesIn(t tasks.Task) ([]tasks.Copy, error) {
 // empty does that for some tasks, in the target's transaction.
 func (r *running) empty(ctx context.Context, copies []tasks.Task) error {
 	target := r.prepared.target
-	if err := r.ledger.LockTasks(ctx, target, idsOf(copies)); err != nil {
+	ids := idsOf(copies)
+	followers, err := r.ledger.Followers(ctx, target, ids)
+	if err != nil {
+		return err
+	}
+	if err := r.ledger.LockTasks(ctx, target, slices.Concat(ids, followers)); err != nil {
 		return err
 	}
 	seen := map[tasks.Name]bool{}
@@ -291,7 +296,10 @@ func (r *running) empty(ctx context.Context, copies []tasks.Task) error {
 			}
 		}
 	}
-	return r.ledger.Reopen(ctx, target, idsOf(copies), true)
+	if err := r.ledger.HoldUp(ctx, target, ids); err != nil {
+		return err
+	}
+	return r.ledger.Reopen(ctx, target, ids, true)
 }
 
 // emptyTable removes the rows of a table, after the foreign keys that would

@@ -46,13 +46,29 @@ func Resume(ctx context.Context, o Options, how Resumption) (report tasks.Report
 	}
 	if state == tasks.RunComplete {
 		o.Log.Info("run is complete already", "run", o.Config.Run)
-		return l.Report(ctx, p.target)
+		return r.clearAway(ctx)
 	}
 	if err := r.takeOver(ctx); err != nil {
 		return report, err
 	}
 	runErr := r.work(ctx)
 	return r.end(context.WithoutCancel(ctx), runErr)
+}
+
+// clearAway does what a planner could not do any more that ended right after it
+// had declared the run complete: it ends the queue, and drops the ledger.
+func (r *running) clearAway(ctx context.Context) (tasks.Report, error) {
+	target := r.prepared.target
+	report, err := r.ledger.Report(ctx, target)
+	if err != nil {
+		return report, err
+	}
+	q, err := r.conn.Create(ctx, r.ledger.Run(), fleet.StageNumbers(r.Config.Caps)) // it may be gone already, its keepers not
+	if err != nil {
+		return report, err
+	}
+	r.leaveQueue(ctx, target, q, nil)
+	return report, r.dropLedger(ctx, target)
 }
 
 // find connects to both databases and opens the ledger of the run.

@@ -297,7 +297,8 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 		return tasks.Report{}, errors.Join(runErr, ledger.Drop(ctx, target))
 	}
 	if runErr == nil {
-		runErr = r.complete(ctx, target)
+		runErr = r.complete(ctx)
+		target = r.prepared.target
 	}
 	if q != nil {
 		r.leaveQueue(ctx, target, q, runErr)
@@ -309,9 +310,9 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 	if err != nil {
 		return report, errors.Join(runErr, err)
 	}
-	if runErr == nil && !r.Config.KeepLedger {
-		if err := ledger.Drop(ctx, target); err != nil {
-			return report, tasks.WithHint(fmt.Errorf("the copy is complete, but its ledger is still there: %w", err), "DROP SCHEMA pgconvoy CASCADE")
+	if runErr == nil {
+		if err := r.dropLedger(ctx, target); err != nil {
+			return report, err
 		}
 	}
 	var stuck *stuckError
@@ -319,6 +320,17 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 		runErr = &IncompleteError{Report: report}
 	}
 	return report, runErr
+}
+
+// dropLedger drops the ledger of a complete run, unless it is to be kept.
+func (r *running) dropLedger(ctx context.Context, target *pg.Conn) error {
+	if r.Config.KeepLedger {
+		return nil
+	}
+	if err := ledger.Drop(ctx, target); err != nil {
+		return tasks.WithHint(fmt.Errorf("the copy is complete, but its ledger is still there: %w", err), "DROP SCHEMA pgconvoy CASCADE")
+	}
+	return nil
 }
 
 // leaveQueue deletes the queue of a complete run. Otherwise it stays, so that
@@ -364,13 +376,30 @@ func awaitHands(ctx context.Context, l *ledger.Ledger, target *pg.Conn) error {
 	}
 }
 
-// complete declares the run complete if it is. What the target lost in a
-// restart is noticed here at the latest.
-func (r *running) complete(ctx context.Context, target *pg.Conn) error {
-	if err := r.sound(ctx, target); err != nil {
-		return err
+// complete declares the run complete if it is, on a new connection if one is lost
+// meanwhile. What the target lost in a restart is noticed here at the latest.
+func (r *running) complete(ctx context.Context) error {
+	for {
+		err := r.sound(ctx, r.prepared.target)
+		if err == nil {
+			err = r.ledger.Complete(ctx, r.prepared.target)
+		}
+		if pg.Classify(err) != pg.Transient || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(lookEvery):
+		}
+		if err := r.reconnect(ctx, err); err != nil {
+			return err
+		}
+		// Only the answer to the commit may be lost.
+		if state, err := r.ledger.State(ctx, r.prepared.target); err == nil && state == tasks.RunComplete {
+			return nil
+		}
 	}
-	return r.ledger.Complete(ctx, target)
 }
 
 func (r *running) recordEnd(ctx context.Context, target *pg.Conn, cause error) {

@@ -36,7 +36,11 @@ func (r *running) watch(ctx context.Context) error {
 	}
 	r.warn(s.Warnings)
 	q, _ := r.current()
-	if err := q.PutStatus(ctx, s); err != nil && ctx.Err() == nil {
+	err = q.PutStatus(ctx, s)
+	if errors.Is(err, queue.ErrGone) { // without the bucket nobody finds who holds the snapshot
+		err = r.conn.Share(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
 		r.Log.Debug("status is not published", "err", err)
 	}
 	return nil

@@ -60,17 +60,23 @@ func (j *Job) Source(ctx context.Context) (*pg.Conn, error) {
 const snapshotDelay = 5 * time.Second
 
 // Snapshot returns the snapshot that rows are read in, with a name that works
-// in this process. If there is none the task is no worse for it: it is handed
-// back, until the planner decides.
+// in this process. If there is none, or the keepers cannot be asked, the task is
+// no worse for it: it is handed back, until the planner decides.
 func (j *Job) Snapshot(ctx context.Context) (tasks.SnapshotRef, error) {
 	s, err := j.Ledger.Snapshot(ctx, j.Target)
-	if err == nil {
-		s.Name, err = j.worker.keeper.Hold(ctx, s)
+	if err != nil {
+		return s, missing(err, false)
 	}
-	if errors.Is(err, tasks.ErrSnapshotLost) {
-		return s, tasks.Postpone(snapshotDelay, err)
+	s.Name, err = j.worker.keeper.Hold(ctx, s)
+	return s, missing(err, pg.Classify(err) == pg.Unknown) // an error of the source counts as that of any statement
+}
+
+// missing postpones the task if the snapshot is lost, or, for now, not found.
+func missing(err error, notFound bool) error {
+	if err != nil && (notFound || errors.Is(err, tasks.ErrSnapshotLost)) {
+		return tasks.Postpone(snapshotDelay, err)
 	}
-	return s, err
+	return err
 }
 
 // notImported translates the error of an import of the snapshot: a keeper that
