@@ -69,9 +69,11 @@ func TestQueueIsDisposable(t *testing.T) {
 			}
 			return s.Purge(ctx)
 		},
-		"deleted":     func(ctx context.Context, js jetstream.JetStream) error { return js.DeleteStream(ctx, "PGCONVOY-main") },
-		"no bucket":   func(ctx context.Context, js jetstream.JetStream) error { return js.DeleteKeyValue(ctx, "pgconvoy") },
-		"no consumer": func(ctx context.Context, js jetstream.JetStream) error { return js.DeleteConsumer(ctx, "PGCONVOY-main", "index") },
+		"deleted":   func(ctx context.Context, js jetstream.JetStream) error { return js.DeleteStream(ctx, "PGCONVOY-main") },
+		"no bucket": func(ctx context.Context, js jetstream.JetStream) error { return js.DeleteKeyValue(ctx, "pgconvoy") },
+		"no consumer": func(ctx context.Context, js jetstream.JetStream) error {
+			return js.DeleteConsumer(ctx, "PGCONVOY-main", "index")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -120,7 +122,9 @@ func TestPauseScaleAndStatus(t *testing.T) {
 
 	r.release()
 	awaitQuery(t, r.dst, "0", "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
-	require.Never(t, func() bool { return r.dst.Query(t, "SELECT count(*) FROM pgconvoy.task WHERE stage = 'index' AND state = 'done'") != "0" },
+	require.Never(t, func() bool {
+		return r.dst.Query(t, "SELECT count(*) FROM pgconvoy.task WHERE stage = 'index' AND state = 'done'") != "0"
+	},
 		300*time.Millisecond, 30*time.Millisecond, "nothing new is given out")
 	require.NoError(t, run.Unpause(t.Context(), r.o))
 	_, err = r.wait()
