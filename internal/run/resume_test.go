@@ -210,7 +210,7 @@ func TestStandbyTakesOver(t *testing.T) {
 		report, err := run.Resume(t.Context(), o, run.Resumption{Standby: true})
 		done <- ended{report, err}
 	}()
-	awaitQuery(t, src, "t", "SELECT count(*) >= 1 FROM pg_stat_activity WHERE application_name LIKE 'pgconvoy keeper%' AND backend_xmin IS NOT NULL AND datname = current_database()")
+	awaitQuery(t, src, "t", "SELECT count(*) >= 1 FROM pg_stat_activity WHERE application_name LIKE 'pgconvoy keeper%' AND backend_xmin IS NOT NULL AND state = 'idle in transaction' AND datname = current_database()")
 	first.kill(t)
 	src.Exec(t, "UPDATE big SET pad = 'changed'")
 	release()
