@@ -41,7 +41,7 @@ type proxy struct {
 // startProxy listens on a free port of 127.0.0.1 until the test ends.
 func startProxy(t *testing.T, server string) *proxy {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	p := &proxy{listener: l, server: server, conns: map[net.Conn]struct{}{}}
 	for w := range p.open {

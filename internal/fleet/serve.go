@@ -39,8 +39,11 @@ func Serve(ctx context.Context, conn *queue.Conn, o Options) error {
 	served := false // a run
 	for ctx.Err() == nil {
 		q, err := awaitRun(ctx, conn, o, served)
+		if ctx.Err() != nil {
+			break
+		}
 		if err != nil || q == nil {
-			return unlessStopped(ctx, err)
+			return err
 		}
 		served = true
 		err = serveRun(ctx, q, o)
@@ -62,13 +65,6 @@ func Serve(ctx context.Context, conn *queue.Conn, o Options) error {
 		}
 	}
 	return nil
-}
-
-func unlessStopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
 }
 
 // errNothingLeft ends a worker that ends when idle.

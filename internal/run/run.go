@@ -169,6 +169,7 @@ type running struct {
 	lost     int  // rounds in which nobody was found that holds the snapshot
 	keeper   *keeper.Keeper
 	released bool // the snapshot: every row is read
+	hard     bool // what the snapshot shows is known to be on the source's disk
 	applied  ledger.Control
 	failed   int // tasks, at the last look
 	watcher

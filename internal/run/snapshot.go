@@ -91,7 +91,7 @@ func (r *running) keepSnapshot(ctx context.Context) error {
 		return r.ledger.RenameSnapshot(ctx, r.prepared.target, s.ID, name)
 	case err == nil:
 		r.lost = 0
-		return nil
+		return r.harden(ctx)
 	case !errors.Is(err, tasks.ErrSnapshotLost):
 		if ctx.Err() == nil {
 			r.Log.Warn("source cannot be reached", "err", err)
@@ -105,6 +105,33 @@ func (r *running) keepSnapshot(ctx context.Context) error {
 		return nil
 	}
 	return r.replaceSnapshot(ctx)
+}
+
+// harden records that what the snapshot shows is on the source's disk, if that
+// was not known when it was taken: a busy source takes its time.
+func (r *running) harden(ctx context.Context) error {
+	if r.hard {
+		return nil
+	}
+	records, err := r.ledger.Snapshots(ctx, r.prepared.target)
+	if err != nil || len(records) == 0 {
+		return err
+	}
+	last := records[len(records)-1]
+	if last.Mark.LSN == "" || last.Mark.Durable {
+		r.hard = true
+		return nil
+	}
+	c, err := connectSide(ctx, r.Options, pg.Source)
+	if err != nil {
+		return nil //nolint:nilerr // the next round asks again
+	}
+	defer c.Discard()
+	if flushed, err := pg.Flushed(ctx, c, last.Mark.LSN); err != nil || !flushed {
+		return nil //nolint:nilerr // the next round asks again
+	}
+	r.hard = true
+	return r.ledger.DurableSnapshot(ctx, r.prepared.target, last.ID)
 }
 
 // replaceSnapshot takes a new snapshot in place of one that nobody holds any
@@ -154,7 +181,7 @@ func (r *running) replaceSnapshot(ctx context.Context) error {
 // adopt makes c, which took the snapshot, this process's keeper.
 func (r *running) adopt(c *pg.Conn, s tasks.SnapshotRef) {
 	r.keeper.Give(c, s)
-	r.lost, r.released = 0, false
+	r.lost, r.released, r.hard = 0, false, false
 }
 
 // proof reports whether a snapshot with the mark now shows what the one with
