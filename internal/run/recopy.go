@@ -192,8 +192,6 @@ func (r *running) recopy(ctx context.Context, tables []tasks.Name) error {
 	if err != nil || len(copies) == 0 {
 		return err
 	}
-	defer r.stir(ctx)
-	r.still(ctx)
 	for chunk := range slices.Chunk(copies, recopyChunk) {
 		if err := pgx.BeginTxFunc(ctx, target, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(pgx.Tx) error {
 			return r.empty(ctx, chunk)
@@ -201,42 +199,12 @@ func (r *running) recopy(ctx context.Context, tables []tasks.Name) error {
 			return fmt.Errorf("empty tables that are copied again: %w", err)
 		}
 	}
-	// What a task that ended meanwhile has made ready waits, too.
-	if err := r.ledger.HoldUp(ctx, target, idsOf(copies)); err != nil {
-		return err
-	}
 	// What looked at their rows looks again.
 	late, err := r.ledger.Tasks(ctx, target, []tasks.State{tasks.Done}, tasks.KindMeasure, tasks.KindVerify, tasks.KindSequences, tasks.KindRefresh)
 	if err != nil {
 		return err
 	}
 	return r.ledger.Reopen(ctx, target, idsOf(late), true)
-}
-
-// still stops the dispatch of tasks and waits, for the grace at most, until those
-// in hand have ended: a refresh that began now could see tables that are being
-// emptied, and be done. A queue that is gone, or away, gives nothing out either.
-func (r *running) still(ctx context.Context) {
-	q, _ := r.current()
-	if err := q.Pause(ctx); err != nil {
-		r.Log.Warn("queue could not be paused", "err", err)
-	}
-	r.drain(ctx, r.prepared.target)
-}
-
-// stir undoes still, unless people want the run to be paused.
-func (r *running) stir(ctx context.Context) {
-	control, err := r.ledger.Control(ctx, r.prepared.target)
-	if err == nil && !control.Paused {
-		q, _ := r.current()
-		err = q.Unpause(ctx)
-	}
-	if err != nil && ctx.Err() == nil {
-		r.Log.Warn("queue could not be unpaused; it will be soon", "err", err)
-	}
-	if err != nil {
-		r.applied.Paused = true // so that the next look does it
-	}
 }
 
 func idsOf(list []tasks.Task) []tasks.ID {
