@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -156,7 +157,7 @@ func (s *scene) hang() {
 	s.t.Helper()
 	s.mu.Lock()
 	s.closing = true
-	all := append([]*process(nil), s.all...)
+	all := slices.Clone(s.all)
 	s.mu.Unlock()
 	for _, p := range all {
 		if p.running() {

@@ -44,7 +44,7 @@ func (s *scene) drive(pause time.Duration) error {
 		} else if done, err := s.heed(p); done || err != nil {
 			return err
 		}
-		<-time.After(pause)
+		s.wait(pause)
 	}
 	return fmt.Errorf("%d planners did not complete the run", maxPlanners)
 }
@@ -71,7 +71,7 @@ func (s *scene) nextVerb(life int) (string, error) {
 		case time.Now().After(deadline):
 			return "", err
 		}
-		<-time.After(100 * time.Millisecond)
+		s.wait(100 * time.Millisecond)
 	}
 }
 
