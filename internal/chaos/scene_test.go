@@ -345,16 +345,26 @@ func (s *scene) progress(last float64) float64 {
 	return share
 }
 
-// record notes what the run's snapshot shows. It fails if nobody holds it.
-func (s *scene) record() error {
-	name, err := ask[string](s.dst, "SELECT name FROM pgconvoy.snapshot WHERE id = 1")
-	if err != nil {
-		return err
+// recorded returns what the source shows in the snapshot whose name the target
+// answers to the query, or now if that is empty. It is nil if nobody holds the
+// snapshot any more.
+func (s *scene) recorded(query string) *pgtest.Record {
+	var name string
+	var err error
+	if query != "" {
+		name, err = ask[string](s.dst, query)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	s.expected, err = pgtest.Recorded(ctx, s.src, name)
-	return err
+	var r *pgtest.Record
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		r, err = pgtest.Recorded(ctx, s.src, name)
+	}
+	if err != nil {
+		s.say("the snapshot cannot be read: %v", err)
+		return nil
+	}
+	return r
 }
 
 // drawSettings draws a configuration.
