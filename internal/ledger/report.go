@@ -14,7 +14,7 @@ import (
 // Report reads what the run did.
 func (l *Ledger) Report(ctx context.Context, c *pg.Conn) (tasks.Report, error) {
 	r := tasks.Report{Run: l.run.Name, RunUID: l.run.UID}
-	steps := []func(context.Context, *pg.Conn, *tasks.Report) error{l.reportRun, l.reportTables, l.reportStages, l.reportSkipped, l.reportFailures, l.reportNotes}
+	steps := []func(context.Context, *pg.Conn, *tasks.Report) error{l.reportRun, l.reportSnapshots, l.reportTables, l.reportStages, l.reportSkipped, l.reportFailures, l.reportNotes}
 	for _, step := range steps {
 		if err := step(ctx, c, &r); err != nil {
 			return r, fmt.Errorf("read report: %w", err)
@@ -29,9 +29,18 @@ func (l *Ledger) reportRun(ctx context.Context, c *pg.Conn, r *tasks.Report) err
 		coalesce((SELECT s.pg_snapshot FROM pgconvoy.snapshot s WHERE s.run = r.run ORDER BY s.id DESC LIMIT 1), ''),
 		(SELECT pg_catalog.count(*) FROM pgconvoy.task t WHERE t.run = r.run AND t.state IN ('pending', 'ready')),
 		(SELECT coalesce(pg_catalog.max(t.spec ->> 'level'), '') FROM pgconvoy.task t WHERE t.run = r.run AND t.kind = 'verify' AND t.state = 'done'
-			AND NOT EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = r.run AND o.kind = 'verify' AND o.state <> 'done'))
-		FROM pgconvoy.run r WHERE r.run = $1`, l.run.Name).Scan(&r.State, &seconds, &r.Snapshot, &r.Pending, &r.Verified)
+			AND NOT EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = r.run AND o.kind = 'verify' AND o.state <> 'done')), coalesce(r.inconsistent, '')
+		FROM pgconvoy.run r WHERE r.run = $1`, l.run.Name).Scan(&r.State, &seconds, &r.Snapshot, &r.Pending, &r.Verified, &r.Inconsistent)
 	r.Elapsed = time.Duration(seconds * float64(time.Second))
+	return err
+}
+
+func (l *Ledger) reportSnapshots(ctx context.Context, c *pg.Conn, r *tasks.Report) error {
+	records, err := l.Snapshots(ctx, c)
+	r.Snapshots = make([]tasks.SnapshotStatus, len(records))
+	for i, s := range records {
+		r.Snapshots[i] = s.status()
+	}
 	return err
 }
 

@@ -61,12 +61,15 @@ func (l *Ledger) statusSnapshot(ctx context.Context, c *pg.Conn, s *tasks.RunSta
 	if err != nil || len(records) == 0 {
 		return err
 	}
-	last := records[len(records)-1]
-	s.Snapshot = tasks.SnapshotStatus{
-		ID: last.ID, Text: last.Text, Held: last.Lost == nil && last.Released == nil, Age: last.Age, XminAge: -1,
-		TakenAt: last.TakenAt, Released: last.Released,
-	}
+	s.Snapshot = records[len(records)-1].status()
 	return nil
+}
+
+func (s SnapshotRecord) status() tasks.SnapshotStatus {
+	return tasks.SnapshotStatus{
+		ID: s.ID, Text: s.Text, Held: s.Lost == nil && s.Released == nil, Age: s.Age, XminAge: -1, SameAs: s.SameAs,
+		TakenAt: s.TakenAt, Released: s.Released,
+	}
 }
 
 func (l *Ledger) statusRunning(ctx context.Context, c *pg.Conn, s *tasks.RunStatus) error {

@@ -139,9 +139,10 @@ func (p *pull) receive(ctx context.Context, m *nats.Msg) (d *Delivery, final boo
 }
 
 // statusOf returns the status code of an answer without a message, and "" for
-// a message.
+// a message. Only a message is to be answered; a status without that condition
+// could be a header of anybody's empty message.
 func statusOf(m *nats.Msg) string {
-	if len(m.Data) > 0 {
+	if len(m.Data) > 0 || m.Reply != "" {
 		return ""
 	}
 	return m.Header.Get("Status")

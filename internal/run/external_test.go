@@ -21,13 +21,25 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// build builds the command of the name and returns its path.
+// commandsDir is where this test process has the commands that it has built.
+func commandsDir() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("pgtest-commands-%d", os.Getpid()))
+}
+
+// buildCommands builds the planner and the worker, once.
+var buildCommands = sync.OnceValue(func() error {
+	out, err := exec.Command("go", "build", "-o", commandsDir()+"/", "github.com/pgconvoy/pgconvoy/cmd/planner", "github.com/pgconvoy/pgconvoy/cmd/worker").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, out)
+	}
+	return err
+})
+
+// build returns the path of the command of the name.
 func build(t *testing.T, name string) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), name)
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "github.com/pgconvoy/pgconvoy/cmd/"+name).CombinedOutput()
-	require.NoError(t, err, string(out))
-	return binary
+	require.NoError(t, buildCommands())
+	return filepath.Join(commandsDir(), name)
 }
 
 // process is a worker process.

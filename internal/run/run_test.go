@@ -15,7 +15,11 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	code := pgtest.Main(m)
+	_ = os.RemoveAll(commandsDir())
+	os.Exit(code)
+}
 
 // options returns the settings of a run from src to dst, small enough that
 // small test tables are split and bundles have company.

@@ -169,12 +169,27 @@ func (p *Prepared) runComparison(ctx context.Context, result *tasks.Comparison) 
 		Version: p.Version, ConfigDigest: configDigest(p.Config), Snapshot: p.snapshot,
 	}, p.Plan)
 	if err != nil {
-		return explainLedger(err)
+		// It may be there all the same: an interrupt can come after the commit.
+		return errors.Join(explainLedger(err), p.undoComparison(context.WithoutCancel(ctx)))
 	}
 	p.Log.Info("comparison begins", "run", p.Config.Run, "tables", result.Tables, "tasks", len(p.Plan.Tasks))
 	r := &running{Options: p.Options, prepared: p, ledger: l, conn: conn, compares: true, released: true}
 	runErr := r.work(ctx)
 	return r.endComparison(context.WithoutCancel(ctx), result, runErr)
+}
+
+// undoComparison drops what there is of the comparison's ledger.
+func (p *Prepared) undoComparison(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	target, err := p.liveTarget(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := ledger.DropComparisons(ctx, target); err != nil {
+		return tasks.WithHint(err, "planner cleanup drops it")
+	}
+	return nil
 }
 
 // explainLedger says what to do if the ledger of a comparison cannot be made.
@@ -216,8 +231,5 @@ func (r *running) endComparison(ctx context.Context, result *tasks.Comparison, r
 	if runErr == nil {
 		result.Differences, result.Rows, runErr = r.ledger.Differences(ctx, target)
 	}
-	if _, err := ledger.DropComparisons(ctx, target); err != nil {
-		return errors.Join(runErr, tasks.WithHint(err, "planner cleanup drops it"))
-	}
-	return runErr
+	return errors.Join(runErr, r.prepared.undoComparison(ctx))
 }

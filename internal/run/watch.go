@@ -36,6 +36,11 @@ func (r *running) watch(ctx context.Context) error {
 	}
 	r.warn(s.Warnings)
 	q, _ := r.current()
+	if s.Stages == nil && ctx.Err() == nil {
+		if _, err := q.Stages(ctx); errors.Is(err, queue.ErrGone) {
+			return r.renew(ctx, q) // nobody publishes for now, so nobody else notices that a consumer is gone
+		}
+	}
 	err = q.PutStatus(ctx, s)
 	if errors.Is(err, queue.ErrGone) { // without the bucket nobody finds who holds the snapshot
 		err = r.conn.Share(ctx)

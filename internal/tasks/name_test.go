@@ -50,7 +50,7 @@ func TestKindsHaveStages(t *testing.T) {
 	t.Parallel()
 	for _, k := range []tasks.Kind{
 		tasks.KindSchema, tasks.KindCopy, tasks.KindBundle, tasks.KindIndex, tasks.KindAttach, tasks.KindAnalyze, tasks.KindFKeyAdd,
-		tasks.KindFKeyValidate, tasks.KindLargeObjects, tasks.KindExtensionData, tasks.KindSequences, tasks.KindRefresh, tasks.KindVerify,
+		tasks.KindFKeyValidate, tasks.KindLargeObjects, tasks.KindExtensionData, tasks.KindSequences, tasks.KindRefresh, tasks.KindMeasure, tasks.KindVerify,
 	} {
 		require.True(t, k.Stage().Valid(), k)
 	}

@@ -21,6 +21,9 @@ type Report struct {
 	Notes    []Note        `json:"notes"`
 	Verified string        `json:"verified"` // the level that passed, "" if none was asked for or it did not pass
 	Pending  int           `json:"pending"`  // tasks that are not done, failed ones left out
+
+	Snapshots    []SnapshotStatus `json:"snapshots"`              // that rows were read in, oldest first
+	Inconsistent string           `json:"inconsistent,omitempty"` // why rows may be of different snapshots, by a person's explicit word
 }
 
 // TableReport is what was done for one table.

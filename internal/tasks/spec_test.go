@@ -34,6 +34,11 @@ func TestCopySQL(t *testing.T) {
 	require.Equal(t, `COPY "s"."t" part 1/2`, tasks.Copy{Table: table, Part: part, Parts: 2}.Label())
 	require.Equal(t, `SELECT count(*) FROM ONLY "s"."t"`, tasks.VerifyTable{Table: table}.SelectSQL("count(*)"))
 	require.Equal(t, `SELECT count(*) FROM "s"."t"`, tasks.VerifyTable{Table: table, Descend: true}.SelectSQL("count(*)"))
+	require.Equal(t, `SELECT count(*) FROM ONLY "s"."t" WHERE "a" < '5'`, tasks.VerifyTable{Table: table, Part: part}.SelectSQL("count(*)"))
+	measured := tasks.Measure{Level: tasks.LevelDigest, Side: tasks.SideTarget, Tables: []tasks.VerifyTable{{Table: table, Part: part}}}
+	require.Equal(t, `digest of "s"."t" part 1 on the target`, measured.Label())
+	measured.Tables = append(measured.Tables, tasks.VerifyTable{Table: table})
+	require.Equal(t, `digest of 2 tables on the target`, measured.Label())
 }
 
 // TestSpecsSurviveTheLedger: what is decoded is what was encoded.

@@ -92,8 +92,9 @@ type SnapshotStatus struct {
 	Text     string        `json:"text"` // pg_current_snapshot()
 	Held     bool          `json:"held"` // false once it is released or lost
 	Age      time.Duration `json:"age_ns"`
-	XminAge  int64         `json:"xmin_age"` // transactions that the source cannot clean up after, -1 if unknown
-	Keepers  int           `json:"keepers"`  // processes that hold it
+	XminAge  int64         `json:"xmin_age"`          // transactions that the source cannot clean up after, -1 if unknown
+	Keepers  int           `json:"keepers"`           // processes that hold it
+	SameAs   int           `json:"same_as,omitempty"` // an older one that is proven to show the same
 	TakenAt  time.Time     `json:"taken_at"`
 	Released *time.Time    `json:"released,omitempty"`
 }

@@ -62,6 +62,16 @@ func writeEnd(w io.Writer, r tasks.Report) error {
 			fmt.Fprintf(w, "  %s: %s\n", n.Task, oneLine(n.Text))
 		}
 	}
+	for _, n := range r.Snapshots[min(1, len(r.Snapshots)):] {
+		if n.SameAs > 0 {
+			fmt.Fprintf(w, "\nnote: the snapshot was lost; snapshot %d is proven to show the same as snapshot %d\n", n.ID, n.SameAs)
+		} else {
+			fmt.Fprintf(w, "\nnote: the snapshot was lost; snapshot %d (%s) was taken in its place\n", n.ID, n.Text)
+		}
+	}
+	if r.Inconsistent != "" {
+		fmt.Fprintf(w, "\nNOT CONSISTENT: tables may be of different moments: %s\n", r.Inconsistent)
+	}
 	verified := "not compared"
 	if r.Verified != "" {
 		verified = r.Verified + " compared: equal"
