@@ -157,7 +157,7 @@ func (s *scene) freezePlanner(fault) func() {
 }
 
 // killEverybody kills the planner and all workers, which takes the snapshot with
-// them, and writes to the source if this scene does so.
+// them.
 func (s *scene) killEverybody(fault) func() {
 	s.setHold(true)
 	for _, p := range append(s.runningWorkers(), s.runningPlanner()) {

@@ -30,6 +30,7 @@ type proxy struct {
 	listener net.Listener
 	server   string
 	wg       sync.WaitGroup
+	over     chan struct{} // closed when the test ends
 
 	mu     sync.Mutex
 	open   [2]chan struct{} // closed while bytes pass this way
@@ -43,7 +44,7 @@ func startProxy(t *testing.T, server string) *proxy {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
-	p := &proxy{listener: l, server: server, conns: map[net.Conn]struct{}{}}
+	p := &proxy{listener: l, server: server, conns: map[net.Conn]struct{}{}, over: make(chan struct{})}
 	for w := range p.open {
 		p.open[w] = make(chan struct{})
 		close(p.open[w])
@@ -109,7 +110,10 @@ func (p *proxy) pass(w way, from, to net.Conn) {
 			piece := rest
 			if slow {
 				piece = rest[:min(len(rest), slowBytes)]
-				<-time.After(slowPause)
+				select {
+				case <-time.After(slowPause):
+				case <-p.over:
+				}
 			}
 			if _, err := to.Write(piece); err != nil {
 				return
@@ -175,6 +179,7 @@ func (p *proxy) mend(reset bool) {
 
 func (p *proxy) stop() {
 	_ = p.listener.Close()
+	close(p.over)
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()

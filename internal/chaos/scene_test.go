@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +43,8 @@ type scene struct {
 	mayLose, mustNot bool           // what the faults say of the loss of the snapshot
 	mortal           bool           // workers that are killed are not replaced
 
+	closed chan struct{} // when the scene is over
+
 	mu       sync.Mutex
 	planner  *process
 	workers  []*process
@@ -66,7 +69,7 @@ type setup struct {
 // newScene makes the servers and the source.
 func newScene(t *testing.T, rng *rand.Rand, o setup) *scene {
 	t.Helper()
-	s := &scene{t: t, rng: rng, begun: time.Now(), dir: t.TempDir(), ownSrc: o.ownSource, ownDst: o.ownTarget}
+	s := &scene{t: t, rng: rng, begun: time.Now(), dir: t.TempDir(), closed: make(chan struct{}), ownSrc: o.ownSource, ownDst: o.ownTarget}
 	source, target := pgtest.Source, pgtest.Target
 	own := func(testing.TB) *pgtest.Server {
 		return pgtest.Start(t, pgtest.Options{Settings: map[string]string{"shared_buffers": "16MB", "max_connections": "100"}})
@@ -111,8 +114,9 @@ func newScene(t *testing.T, rng *rand.Rand, o setup) *scene {
 func (s *scene) close() {
 	s.mu.Lock()
 	s.closing = true
-	all := append([]*process(nil), s.all...)
+	all := slices.Clone(s.all)
 	s.mu.Unlock()
+	close(s.closed)
 	for _, p := range all {
 		if p.running() {
 			p.kill()
@@ -139,6 +143,16 @@ func (s *scene) close() {
 }
 
 func tail(text []byte, most int) []byte { return text[max(0, len(text)-most):] }
+
+// wait waits, or until the scene is over.
+func (s *scene) wait(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.closed:
+	}
+}
 
 // say logs with the time since the scene began.
 func (s *scene) say(format string, args ...any) {
@@ -239,7 +253,7 @@ func (s *scene) support(i int, crashes []*crash, pause time.Duration) {
 		default:
 			s.problem("%s gave up with status %d: %s", p.name, status, lastLine(p.log))
 		}
-		<-time.After(pause)
+		s.wait(pause)
 	}
 }
 
@@ -259,7 +273,7 @@ func (s *scene) awaitRelease() bool {
 		if closing || !hold {
 			return !closing
 		}
-		<-time.After(20 * time.Millisecond)
+		s.wait(20 * time.Millisecond)
 	}
 }
 
@@ -331,16 +345,26 @@ func (s *scene) progress(last float64) float64 {
 	return share
 }
 
-// record notes what the run's snapshot shows. It fails if nobody holds it.
-func (s *scene) record() error {
-	name, err := ask[string](s.dst, "SELECT name FROM pgconvoy.snapshot WHERE id = 1")
-	if err != nil {
-		return err
+// recorded returns what the source shows in the snapshot whose name the target
+// answers to the query, or now if that is empty. It is nil if nobody holds the
+// snapshot any more.
+func (s *scene) recorded(query string) *pgtest.Record {
+	var name string
+	var err error
+	if query != "" {
+		name, err = ask[string](s.dst, query)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	s.expected, err = pgtest.Recorded(ctx, s.src, name)
-	return err
+	var r *pgtest.Record
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		r, err = pgtest.Recorded(ctx, s.src, name)
+	}
+	if err != nil {
+		s.say("the snapshot cannot be read: %v", err)
+		return nil
+	}
+	return r
 }
 
 // drawSettings draws a configuration.

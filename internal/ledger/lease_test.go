@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -151,11 +152,29 @@ func TestFollowersWaitAgain(t *testing.T) {
 	}
 	require.Equal(t, "ready", state(t, db, "analyze.public.t.all"))
 	copies := []tasks.ID{"copy.public.t000.all"}
+	_, err := c.Exec(t.Context(), "BEGIN")
+	require.NoError(t, err)
 	followers, err := l.Followers(t.Context(), c, copies)
 	require.NoError(t, err)
 	require.Equal(t, []tasks.ID{"analyze.public.t.all"}, followers, "neither what is done nor what waits already, nor what needs other things")
 	require.NoError(t, l.HoldUp(t.Context(), c, copies))
 	require.NoError(t, l.Reopen(t.Context(), c, copies, true))
+
+	second := connect(t, db)
+	asked := make(chan []tasks.ID, 1)
+	go func() {
+		list, err := l.Unblocked(context.WithoutCancel(t.Context()), second, tasks.Task{ID: "attach.public.t.all", Kind: tasks.KindAttach, Group: "attach"})
+		if err != nil {
+			list = []tasks.Task{{ID: tasks.ID(err.Error())}}
+		}
+		asked <- idsOf(list)
+	}()
+	require.Eventually(t, func() bool {
+		return db.Query(t, "SELECT count(*) FROM pg_locks WHERE relation = 'pgconvoy.need'::regclass AND NOT granted") == "1"
+	}, wait, tick)
+	_, err = c.Exec(t.Context(), "COMMIT")
+	require.NoError(t, err)
+	require.Empty(t, <-asked, "who asks meanwhile what is ready is told what is so afterwards")
 	require.Equal(t, "pending", state(t, db, "analyze.public.t.all"))
 	require.Equal(t, "done", state(t, db, "attach.public.t.all"), "what is done stays so")
 	require.Equal(t, "ready", state(t, db, other.ID))

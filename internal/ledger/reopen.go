@@ -49,8 +49,13 @@ const laterSQL = `WITH RECURSIVE later AS (
 			JOIN pgconvoy.task t ON t.run = $1 AND t.id = n.task) `
 
 // Followers returns the ready tasks that come, directly or through others, after
-// the tasks with the IDs.
+// the tasks with the IDs. Until c's transaction ends no other task becomes ready
+// for anybody: whoever looks what a task has unblocked waits, so that nobody
+// takes those with the IDs for done any more who goes on after it.
 func (l *Ledger) Followers(ctx context.Context, c *pg.Conn, ids []tasks.ID) ([]tasks.ID, error) {
+	if _, err := c.Exec(ctx, "LOCK TABLE pgconvoy.need IN ACCESS EXCLUSIVE MODE"); err != nil {
+		return nil, fmt.Errorf("keep tasks from becoming ready: %w", err)
+	}
 	rows, err := c.Query(ctx, laterSQL+"SELECT id FROM pgconvoy.task WHERE run = $1 AND state = 'ready' AND id IN (SELECT id FROM later) ORDER BY id",
 		l.run.Name, stringsOf(ids))
 	if err != nil {

@@ -13,19 +13,38 @@ import (
 
 // Share makes what all runs share, if somebody has removed it. It is idempotent.
 func (c *Conn) Share(ctx context.Context) error {
-	if err := classify(ctx, c.ensureShared(ctx)); err != nil {
-		return fmt.Errorf("make what runs share: %w", err)
+	for _, k := range c.kept() {
+		if err := c.ensureKept(ctx, k.config, k.sizes...); err != nil {
+			return fmt.Errorf("make what runs share: %w", classify(ctx, err))
+		}
 	}
 	return nil
 }
 
 // ensureShared makes what all runs of the account share, or finds it as an
-// operator may have edited it.
+// operator may have edited it. A run goes on without a stream that there is no
+// room for at all: no task needs it.
 func (c *Conn) ensureShared(ctx context.Context) error {
-	if err := c.ensureKept(ctx, c.bucketConfig(), 64<<20, 8<<20, 1<<20); err != nil {
-		return err
+	for _, k := range c.kept() {
+		err := c.ensureKept(ctx, k.config, k.sizes...)
+		switch {
+		case lacksRoom(err):
+			c.log.Warn("the run goes on without a stream that there is no room for", "err", err)
+		case err != nil:
+			return err
+		}
 	}
-	return c.ensureKept(ctx, c.deadConfig(), 256<<20, 32<<20, 4<<20)
+	return nil
+}
+
+// kept is a shared stream, and the bounds in bytes that it may have.
+type kept struct {
+	config jetstream.StreamConfig
+	sizes  []int64
+}
+
+func (c *Conn) kept() []kept {
+	return []kept{{c.bucketConfig(), []int64{64 << 20, 8 << 20, 1 << 20}}, {c.deadConfig(), []int64{256 << 20, 32 << 20, 4 << 20}}}
 }
 
 // bucketConfig is what a key-value bucket of NATS is underneath, with keys that
@@ -47,8 +66,7 @@ func (c *Conn) bucketConfig() jetstream.StreamConfig {
 
 // ensureKept makes one of the shared streams with the first of the bounds, in
 // bytes, that there is room for: a server sets them aside, and an account may
-// not have that much left beside the tasks. A run goes on without a stream that
-// there is no room for at all: no task needs it.
+// not have that much left beside the tasks.
 func (c *Conn) ensureKept(ctx context.Context, config jetstream.StreamConfig, sizes ...int64) error {
 	config.Storage, config.Replicas = c.storage(), c.opts.Replicas
 	var err error
@@ -65,8 +83,7 @@ func (c *Conn) ensureKept(ctx context.Context, config jetstream.StreamConfig, si
 			return err
 		}
 	}
-	c.log.Warn("the run goes on without a stream that there is no room for", "err", err)
-	return nil
+	return err
 }
 
 // checkKept reports whether a shared stream that exists can be used.

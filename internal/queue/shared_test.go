@@ -289,6 +289,21 @@ func TestBucketThatIsGone(t *testing.T) {
 	})
 }
 
+func TestShareMakesTheBucketAnew(t *testing.T) {
+	t.Parallel()
+	overBoth(t, func(t *testing.T, b *bundle) {
+		q := b.create(t, 1)
+		require.NoError(t, q.RegisterKeeper(t.Context(), keeper("a")))
+		require.NoError(t, b.conn.Share(t.Context()))
+		require.Equal(t, []tasks.Keeper{keeper("a")}, keepers(t, q), "what is there stays as it is")
+		require.NoError(t, b.jetStream(t).DeleteStream(t.Context(), "KV_pgconvoy"))
+		require.ErrorIs(t, q.RegisterKeeper(t.Context(), keeper("a")), queue.ErrGone)
+		require.NoError(t, b.conn.Share(t.Context()))
+		require.NoError(t, q.RegisterKeeper(t.Context(), keeper("a")))
+		require.Equal(t, []tasks.Keeper{keeper("a")}, keepers(t, q))
+	})
+}
+
 func TestBucketWhileTheServerIsAway(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/pgconvoy/pgconvoy/internal/fleet"
@@ -228,6 +229,24 @@ func TestRewrittenTablesAreNeverCopied(t *testing.T) {
 		}
 		require.Equal(t, 0, b.dst.Count(t, name))
 	}
+}
+
+// A task is no worse for it, either, if the keepers of the snapshot cannot be
+// asked: the planner makes their list anew.
+func TestKeepersCannotBeAsked(t *testing.T) {
+	t.Parallel()
+	b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
+	copied := b.copyTask(t, "a")
+	b.start(t, copied)
+	b.keeper.Discard()
+	js, err := jetstream.New(b.nats(t))
+	require.NoError(t, err)
+	require.NoError(t, js.DeleteStream(t.Context(), "KV_"+queue.Bucket))
+	stop := b.worker(t)
+	b.answered(t, `-NAK {"delay": 5000000000}`)
+	require.NoError(t, stop())
+	require.Equal(t, "ready", b.state(t, copied.ID))
+	require.Equal(t, "0", b.attempts(t, copied.ID))
 }
 
 // TestLostSnapshot: a task whose snapshot nobody holds waits, and is no worse for
