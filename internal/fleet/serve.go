@@ -40,7 +40,7 @@ func Serve(ctx context.Context, conn *queue.Conn, o Options) error {
 	for ctx.Err() == nil {
 		q, err := awaitRun(ctx, conn, o, served)
 		if ctx.Err() != nil {
-			break
+			return nil //nolint:nilerr // whatever err is, it comes from that
 		}
 		if err != nil || q == nil {
 			return err
