@@ -9,8 +9,8 @@ SHELL := /bin/bash
 # The version of the linter; it is built once into .cache/bin.
 LINT_VERSION := v2.15.0
 LINT := .cache/bin/golangci-lint-$(LINT_VERSION)
-# How long the tests of one package may take.
-TEST_TIMEOUT ?= 15m
+# How long the tests of one package may take. Many of them wait for leases and faults, so four run at once.
+TEST_TIMEOUT ?= 30m
 # What go test tests, and further flags: make test PKG=./internal/plan/... TESTFLAGS='-run Hash -v'
 PKG ?= ./...
 TESTFLAGS ?=
@@ -26,7 +26,7 @@ build: ## build bin/planner and bin/worker, both static
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
 
 test: postgres race-compiler ## run all tests with the race detector, on PostgreSQL servers that they start themselves
-	go test -race -timeout $(TEST_TIMEOUT) $(TESTFLAGS) $(PKG)
+	go test -race -timeout $(TEST_TIMEOUT) -parallel 4 $(TESTFLAGS) $(PKG)
 
 lint: $(LINT) ## run golangci-lint, the import rules of the layers among it
 	$(LINT) run ./...

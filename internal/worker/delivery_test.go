@@ -185,7 +185,7 @@ func TestFinalErrorsNameTableRowAndColumn(t *testing.T) {
 			require.Contains(t, b.reason(t, id), part)
 		}
 	}
-	b.answered(t, "+TERM task failed")
+	b.answered(t, "+TERM SQLSTATE 23505")
 	require.Equal(t, 0, b.dst.Count(t, "bad"))
 }
 
