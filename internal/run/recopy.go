@@ -7,6 +7,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -215,21 +216,27 @@ func idsOf(list []tasks.Task) []tasks.ID {
 	return ids
 }
 
-// copiesOf returns the done tasks that have copied rows of the tables, and with
-// each bundle those of its other tables, and with each partition that was
-// loaded through its root those of the others.
+// copiesOf returns the tasks that copy rows of the tables, in whatever state they
+// are: a part that ends while the table is being emptied would otherwise stay done
+// without its rows. With each bundle come its other tables, and with each partition
+// that was loaded through its root the others.
 func (r *running) copiesOf(ctx context.Context, tables []tasks.Name) ([]tasks.Task, error) {
-	done, err := r.ledger.Tasks(ctx, r.prepared.target, []tasks.State{tasks.Done}, tasks.KindCopy, tasks.KindBundle, tasks.KindExtensionData)
+	all, err := r.ledger.Tasks(ctx, r.prepared.target, []tasks.State{tasks.Pending, tasks.Ready, tasks.Done, tasks.Failed},
+		tasks.KindCopy, tasks.KindBundle, tasks.KindExtensionData)
 	if err != nil {
 		return nil, err
 	}
+	// A bundle that was split copies nothing any more: its pieces do, whose IDs begin with its own.
+	copying := slices.DeleteFunc(slices.Clone(all), func(t tasks.Task) bool {
+		return t.Kind == tasks.KindBundle && slices.ContainsFunc(all, func(o tasks.Task) bool { return strings.HasPrefix(string(o.ID), string(t.ID)+".") })
+	})
 	wanted := map[tasks.Name]bool{}
 	for _, t := range tables {
 		wanted[t] = true
 	}
 	roots := map[tasks.Name]bool{}
 	var list, others []tasks.Task
-	for _, t := range done {
+	for _, t := range copying {
 		copies, err := copiesIn(t)
 		if err != nil {
 			return nil, err
@@ -254,7 +261,7 @@ func (r *running) copiesOf(ctx context.Context, tables []tasks.Name) ([]tasks.Ta
 	return list, nil
 }
 
-// copiesIn returns what a task copies; a bundle that was split copies nothing.
+// copiesIn returns what a task copies.
 func copiesIn(t tasks.Task) ([]tasks.Copy, error) {
 	if t.Kind == tasks.KindCopy {
 		c, err := tasks.Decode[tasks.Copy](t)
