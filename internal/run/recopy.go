@@ -200,8 +200,8 @@ func (r *running) recopy(ctx context.Context, tables []tasks.Name) error {
 			return fmt.Errorf("empty tables that are copied again: %w", err)
 		}
 	}
-	// What looked at their rows looks again.
-	late, err := r.ledger.Tasks(ctx, target, []tasks.State{tasks.Done}, tasks.KindMeasure, tasks.KindVerify, tasks.KindSequences, tasks.KindRefresh)
+	// What looked at their rows looks again, also what failed because they were not there.
+	late, err := r.ledger.Tasks(ctx, target, []tasks.State{tasks.Done, tasks.Failed}, tasks.KindMeasure, tasks.KindVerify, tasks.KindSequences, tasks.KindRefresh)
 	if err != nil {
 		return err
 	}
