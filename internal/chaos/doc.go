@@ -2,7 +2,7 @@
 // that are broken at random, and have to end with an equal copy all the same.
 //
 // A seed decides what is broken, how and when. Seeds 1 to 4 touch every kind of
-// fault between them, and are what make test runs; make chaos SEEDS=500 runs
+// fault between them, and are the first that make chaos runs: make chaos SEEDS=500 runs
 // more. A failure names its seed.
 //
 // Where a new line goes: a kind of fault in faults_test.go, a step that a worker
