@@ -69,13 +69,19 @@ func startWorker(t *testing.T, binary string, o run.Options, extra ...string) *p
 		"PGCONVOY_SOURCE_URI="+string(o.Config.Source.URI), "PGCONVOY_TARGET_URI="+string(o.Config.Target.URI),
 		"PGCONVOY_NATS_URL="+string(o.Config.NATS.URL), "PGCONVOY_RUN="+o.Config.Run)
 	p.Env = append(p.Env, extra...)
+	return p.launch(t)
+}
+
+// launch starts the process, which ends with the test.
+func (p *process) launch(t *testing.T) *process {
+	t.Helper()
 	p.Stderr = p
 	require.NoError(t, p.Start())
 	t.Cleanup(func() {
 		_ = p.Process.Kill()
 		_ = p.Wait()
 		if t.Failed() {
-			t.Logf("worker %d said:\n%s", p.Process.Pid, p.String())
+			t.Logf("%s %d said:\n%s", filepath.Base(p.Path), p.Process.Pid, p.String())
 		}
 	})
 	return p

@@ -31,16 +31,7 @@ func startPlanner(t *testing.T, binary string, o run.Options, args ...string) *p
 		"PGCONVOY_VERIFY="+string(c.Verify), fmt.Sprint("PGCONVOY_KEEP_LEDGER=", c.KeepLedger),
 		fmt.Sprint("PGCONVOY_SPLIT_LARGER_THAN=", int64(c.Split.LargerThan)), fmt.Sprint("PGCONVOY_SPLIT_MAX_PARTS=", c.Split.MaxParts),
 		fmt.Sprint("PGCONVOY_BUNDLE_MAX_TABLE=", int64(c.Bundle.MaxTable)))
-	p.Stderr = p
-	require.NoError(t, p.Start())
-	t.Cleanup(func() {
-		_ = p.Process.Kill()
-		_ = p.Wait()
-		if t.Failed() {
-			t.Logf("planner %d said:\n%s", p.Process.Pid, p.String())
-		}
-	})
-	return p
+	return p.launch(t)
 }
 
 // kill ends a process as kill -9 does.
