@@ -195,13 +195,17 @@ func (c *Conn) prepareSession(ctx context.Context, o Options) error {
 	if o.Side == Target {
 		sql += "; " + indexMemorySQL
 	}
-	if _, err := c.Exec(ctx, sql); err != nil {
+	// Under the extended protocol pgx would prepare it for good, under its simple one it insists on UTF8.
+	sql += "; SELECT pid, backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()"
+	results, err := c.PgConn().Exec(ctx, sql).ReadAll()
+	if err != nil {
 		return err
 	}
-	err = c.QueryRow(ctx, "SELECT pid, backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()",
-		pgx.QueryExecModeSimpleProtocol).Scan(&c.backend.PID, &c.backend.Start)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // a pooler may have switched the session; the preflight says so
-		return err
+	for _, row := range results[len(results)-1].Rows {
+		c.backend.Start = string(row[1])
+		if c.backend.PID, err = strconv.Atoi(string(row[0])); err != nil {
+			return err
+		}
 	}
 	if c.Major() >= 14 {
 		// Servers on some systems refuse it; then a vanished client is noticed when the server next writes to it.

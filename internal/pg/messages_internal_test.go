@@ -95,7 +95,7 @@ func pumpThrough(sent []byte, buffer int, r *rand.Rand, sinks ...RowSink) (*rela
 		defer close(fed)
 		chunked(server, sent, r)
 	}()
-	p := &relay{source: &messageReader{conn: source, buf: make([]byte, buffer)}, target: target, sinks: sinks}
+	p := &relay{source: &messageReader{conn: source, buf: make([]byte, buffer)}, target: target, moved: func(int) {}, sinks: sinks}
 	err := p.pump()
 	_ = source.Close()
 	_ = target.Close()
@@ -154,7 +154,7 @@ func FuzzRelayChunks(f *testing.F) {
 				chunked(server, s.sent, r)
 			}()
 			var to collected
-			out := &relay{source: &messageReader{conn: client, buf: make([]byte, 5+int(buffer)%1500)}}
+			out := &relay{source: &messageReader{conn: client, buf: make([]byte, 5+int(buffer)%1500)}, moved: func(int) {}}
 			rows, err := out.copyOut("COPY …", &to)
 			require.NoError(t, err)
 			require.Equal(t, s.copies[0].Rows, rows)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"strings"
 	"syscall"
@@ -170,9 +171,9 @@ func TestRelayLargeRows(t *testing.T) {
 // TestRelayHugeRow is not parallel: it looks at what the process allocates.
 func TestRelayHugeRow(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a row of 400 MB takes a while")
+		t.Skip("a row of 128 MB takes a while")
 	}
-	const size = 400 << 20
+	const size = 128 << 20
 	// The row compresses well and is stored on one side only: this is about the client, not the disk.
 	p := newPair(t, "CREATE UNLOGGED TABLE public.huge (b bytea)")
 	huge := fmt.Sprintf("decode(repeat('00017f80ff5c0a0d', %d), 'hex')", size/8)
@@ -180,7 +181,7 @@ func TestRelayHugeRow(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	copied := p.relay(t, "COPY (SELECT "+huge+") TO STDOUT", "COPY public.huge FROM STDIN")
 	runtime.ReadMemStats(&after)
-	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(32<<20), "bytes allocated while relaying one row of %d bytes", size)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(16<<20), "bytes allocated while relaying one row of %d bytes", size)
 	require.Equal(t, []pg.Copied{{Rows: 1, Bytes: 2*size + 4}}, copied) // \\x, two digits per byte, line end
 	require.Equal(t, "t", p.dst.Query(t, "SELECT b = "+huge+" FROM public.huge"))
 }
@@ -402,7 +403,8 @@ func TestRelaySessionKilled(t *testing.T) {
 		err := p.fail(t, endless, "COPY public.a FROM STDIN")
 		wait()
 		require.Equal(t, side, err.Side, "%v", err)
-		require.True(t, pg.IsCode(err, "57P01"), "%v", err)
+		// A source that ends while it waits to send may not say why: the message would land within another.
+		require.True(t, pg.IsCode(err, "57P01") || side == pg.Source && errors.Is(err, io.EOF), "%v", err)
 		require.Equal(t, pg.Transient, pg.Classify(err))
 		p.source.Discard()
 		p.target.Discard()

@@ -55,7 +55,7 @@ func LaggingSequences(ctx context.Context, c *Conn, without []string) (map[strin
 		for i, s := range chunk {
 			selects[i] = fmt.Sprintf("SELECT %d AS i WHERE (%s)", i, s.Query)
 		}
-		rows, err := c.Query(ctx, strings.Join(selects, " UNION ALL "), pgx.QueryExecModeSimpleProtocol)
+		rows, err := c.Query(ctx, strings.Join(selects, " UNION ALL "), pgx.QueryExecModeExec)
 		if err != nil {
 			return nil, fmt.Errorf("compare sequences with their columns: %w", err)
 		}
