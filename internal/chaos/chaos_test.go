@@ -23,7 +23,6 @@ const runBound = 4 * time.Minute
 // TestChaos breaks one run per seed. PGCONVOY_TEST_CHAOS_SEEDS is how many seeds,
 // PGCONVOY_TEST_CHAOS_SEED the first.
 func TestChaos(t *testing.T) {
-	asked(t)
 	t.Parallel()
 	first, n := number(t, "PGCONVOY_TEST_CHAOS_SEED", 1), number(t, "PGCONVOY_TEST_CHAOS_SEEDS", fixedSeeds)
 	for seed := first; seed < first+n; seed++ {
@@ -36,14 +35,6 @@ func TestChaos(t *testing.T) {
 			})
 			runSeed(t, seed)
 		})
-	}
-}
-
-// asked skips a test that takes minutes unless make chaos runs it.
-func asked(t *testing.T) {
-	t.Helper()
-	if os.Getenv("PGCONVOY_TEST_CHAOS_SEEDS") == "" {
-		t.Skip("make chaos runs it: PGCONVOY_TEST_CHAOS_SEEDS is not set")
 	}
 }
 

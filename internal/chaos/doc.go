@@ -2,8 +2,8 @@
 // that are broken at random, and have to end with an equal copy all the same.
 //
 // A seed decides what is broken, how and when. Seeds 1 to 4 touch every kind of
-// fault between them, and are the first that make chaos runs: make chaos SEEDS=500 runs
-// more. A failure names its seed.
+// fault between them, and run with all tests; make chaos SEEDS=500 runs more. A
+// failure names its seed.
 //
 // Where a new line goes: a kind of fault in faults_test.go, a step that a worker
 // dies at in crash_test.go, what the processes do in child_test.go and how they

@@ -19,7 +19,6 @@ var scriptedSettings = settings{KeepLedger: true, Verify: config.VerifyDigest, B
 // costs the run nothing: its workers keep the snapshot, and another planner goes
 // on with it. PGCONVOY_TEST_CHAOS_POINTS is how many points, spread over the run.
 func TestPlannerKilledAtRandomPoints(t *testing.T) {
-	asked(t)
 	t.Parallel()
 	points := number(t, "PGCONVOY_TEST_CHAOS_POINTS", 3)
 	for i := range points {
@@ -69,7 +68,6 @@ func TestSixOfEightWorkersKilled(t *testing.T) {
 // The server that leads the run's stream is killed, and once more when it is
 // back: a cluster of three loses no task.
 func TestLeaderOfTheQueueKilledTwice(t *testing.T) {
-	asked(t)
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(uint64(number(t, "PGCONVOY_TEST_CHAOS_SEED", 1)), 3))
 	cluster := natstest.StartCluster(t)
