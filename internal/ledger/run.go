@@ -68,17 +68,6 @@ func (l *Ledger) Counts(ctx context.Context, c *pg.Conn) (Counts, error) {
 	return counts, nil
 }
 
-// WaveDone reports whether every task of the wave is done.
-func (l *Ledger) WaveDone(ctx context.Context, c *pg.Conn, wave tasks.Group) (bool, error) {
-	var done bool
-	err := c.QueryRow(ctx, "SELECT NOT EXISTS (SELECT FROM pgconvoy.task WHERE run = $1 AND wave = $2 AND state <> 'done')",
-		l.run.Name, string(wave)).Scan(&done)
-	if err != nil {
-		return false, fmt.Errorf("look at %s: %w", wave, err)
-	}
-	return done, nil
-}
-
 // withOpen begins a statement that asks about all tasks: what is open. satisfied
 // is then the condition that task t has nothing left to wait for. Two sets are
 // compared, however many tasks there are.

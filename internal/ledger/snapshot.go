@@ -67,13 +67,18 @@ func (l *Ledger) Snapshots(ctx context.Context, c *pg.Conn) ([]SnapshotRecord, e
 
 // AddSnapshot records a new snapshot that rows are read in from now on, in
 // place of those before it. sameAs is an older one that it is proven to show
-// the same as, 0 if there is none.
-func (l *Ledger) AddSnapshot(ctx context.Context, c *pg.Conn, s pg.Snapshot, m pg.Mark, sameAs int) (int, error) {
-	var id int
-	err := c.QueryRow(ctx, `WITH gone AS (UPDATE pgconvoy.snapshot SET lost_at = pg_catalog.now() WHERE run = $1 AND lost_at IS NULL AND released_at IS NULL)
-		INSERT INTO pgconvoy.snapshot (run, id, name, pg_snapshot, timeline, lsn, durable, same_as)
-		SELECT $1, coalesce(pg_catalog.max(id), 0) + 1, $2, $3, $4, $5, $6, nullif($7, 0) FROM pgconvoy.snapshot WHERE run = $1 RETURNING id`,
-		l.run.Name, s.Name, s.Text, m.Timeline, m.LSN, m.Durable, sameAs).Scan(&id)
+// the same as, 0 if there is none: no task is done any more then that read in an
+// older one, and all that are done already can be seen.
+func (l *Ledger) AddSnapshot(ctx context.Context, c *pg.Conn, s pg.Snapshot, m pg.Mark, sameAs int) (id int, err error) {
+	err = pgx.BeginTxFunc(ctx, c, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_catalog.pg_advisory_xact_lock($1, 0)", snapshotLock); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, `WITH gone AS (UPDATE pgconvoy.snapshot SET lost_at = pg_catalog.now() WHERE run = $1 AND lost_at IS NULL AND released_at IS NULL)
+			INSERT INTO pgconvoy.snapshot (run, id, name, pg_snapshot, timeline, lsn, durable, same_as)
+			SELECT $1, coalesce(pg_catalog.max(id), 0) + 1, $2, $3, $4, $5, $6, nullif($7, 0) FROM pgconvoy.snapshot WHERE run = $1 RETURNING id`,
+			l.run.Name, s.Name, s.Text, m.Timeline, m.LSN, m.Durable, sameAs).Scan(&id)
+	})
 	if err != nil {
 		return 0, fmt.Errorf("record snapshot: %w", err)
 	}

@@ -1,7 +1,9 @@
 package ledger_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -62,6 +64,48 @@ func TestSnapshotsAreNotMixed(t *testing.T) {
 			require.ErrorIs(t, l.Complete(t.Context(), c), test.err)
 		})
 	}
+}
+
+// A task that is about to end when the snapshot is replaced either is done
+// before, and seen, or not at all.
+func TestTasksOfAReplacedSnapshotAreNotDone(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Target(t).Database(t)
+	c, planner := connect(t, db), connect(t, db)
+	l := create(t, c, fanIn(t, 3)[:3]...)
+	next := func(sameAs int) {
+		_, err := l.AddSnapshot(t.Context(), planner, pg.Snapshot{Name: "x", Text: "700:701:"}, pg.Mark{}, sameAs)
+		require.NoError(t, err)
+	}
+	first := take(t, l, c, "copy.public.t000.all")
+	next(1)
+	require.NoError(t, l.Done(t.Context(), c, first, tasks.Result{Snapshot: 1}, "w"), "the new one is proven to show the same")
+
+	second := take(t, l, c, "copy.public.t001.all")
+	next(0)
+	err := l.Done(t.Context(), c, second, tasks.Result{Snapshot: 2}, "w")
+	var postponed *tasks.PostponeError
+	require.ErrorAs(t, err, &postponed)
+	require.ErrorIs(t, err, tasks.ErrSnapshotLost)
+	_, err = c.Exec(t.Context(), "ROLLBACK")
+	require.NoError(t, err)
+
+	third := take(t, l, c, "copy.public.t002.all")
+	_, err = c.Exec(t.Context(), "SELECT pg_advisory_xact_lock_shared(1885823863, 0)") // so far is Done when it has looked
+	require.NoError(t, err)
+	added := make(chan error, 1)
+	go func() {
+		_, err := l.AddSnapshot(context.Background(), planner, pg.Snapshot{Name: "y", Text: "700:701:"}, pg.Mark{}, 0)
+		added <- err
+	}()
+	require.Eventually(t, func() bool {
+		return db.Query(t, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") == "1"
+	}, 20*time.Second, 10*time.Millisecond)
+	require.NoError(t, l.Done(t.Context(), c, third, tasks.Result{Snapshot: 3, Tables: []tasks.TableCount{{Name: tasks.Name{Schema: "public", Name: "t"}}}}, "w"))
+	require.NoError(t, <-added)
+	lost, err := l.LostTables(t.Context(), planner, 4)
+	require.NoError(t, err)
+	require.Equal(t, []tasks.Name{{Schema: "public", Name: "t"}}, lost)
 }
 
 func TestReleasedSnapshot(t *testing.T) {

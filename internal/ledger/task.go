@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,6 +19,10 @@ import (
 // lockClass is the first key of the advisory locks that tasks are run under;
 // it reads "pgcv".
 const lockClass = 0x70676376
+
+// snapshotLock is the first key of the lock that keeps tasks from being done
+// while the snapshot is replaced.
+const snapshotLock = lockClass + 1
 
 // lockKey is the second key. Two tasks may share one: the second then waits
 // for its next delivery, which costs time only.
@@ -63,10 +68,18 @@ func (l *Ledger) Take(ctx context.Context, c *pg.Conn, id tasks.ID) (tasks.Task,
 
 // Done marks the task as done and commits, in the transaction that [Ledger.Take]
 // began on c and that the work was done in. Tasks that it was split into are
-// added to its group as ready ones.
+// added to its group as ready ones. It fails with [tasks.ErrSnapshotLost] if
+// rows are read by now in a newer snapshot than the task's, which is not proven
+// to show the same.
 func (l *Ledger) Done(ctx context.Context, c *pg.Conn, t tasks.Task, r tasks.Result, worker string) error {
 	batch := &pgx.Batch{}
 	var marked int64
+	var replaced bool
+	if r.Snapshot != 0 { // two statements: the second must see what the lock waited for
+		batch.Queue("SELECT pg_catalog.pg_advisory_xact_lock_shared($1, 0)", snapshotLock)
+		batch.Queue("SELECT EXISTS (SELECT FROM pgconvoy.snapshot WHERE run = $1 AND id > $2 AND same_as IS NULL)", l.run.Name, r.Snapshot).
+			QueryRow(func(row pgx.Row) error { return row.Scan(&replaced) })
+	}
 	batch.Queue(`UPDATE pgconvoy.task SET state = 'done', rows = $3, bytes = $4, snapshot_id = nullif($5, 0), worker = $6,
 		started_at = pg_catalog.now(), done_at = pg_catalog.clock_timestamp(), last_error = nullif($7, ''), again = false
 		WHERE run = $1 AND id = $2 AND state <> 'done'`, l.run.Name, string(t.ID), r.Rows, r.Bytes, r.Snapshot, worker,
@@ -88,6 +101,9 @@ func (l *Ledger) Done(ctx context.Context, c *pg.Conn, t tasks.Task, r tasks.Res
 	}
 	if err := c.SendBatch(ctx, batch).Close(); err != nil {
 		return fmt.Errorf("mark %s as done: %w", t.ID, err)
+	}
+	if replaced {
+		return tasks.Postpone(time.Second, fmt.Errorf("%s: it read rows in snapshot %d, which was replaced: %w", t.ID, r.Snapshot, tasks.ErrSnapshotLost))
 	}
 	if marked != 1 {
 		return fmt.Errorf("%s: %w", t.ID, ErrNotMarked)

@@ -305,9 +305,6 @@ func TestReadyPromotes(t *testing.T) {
 	do(t, l, c, "analyze.public.t.all")
 	require.Empty(t, ready())
 	require.True(t, stuck())
-	done, err := l.WaveDone(t.Context(), c, tasks.WaveData)
-	require.NoError(t, err)
-	require.True(t, done)
 }
 
 func TestSplitBundle(t *testing.T) {

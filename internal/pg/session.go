@@ -30,17 +30,29 @@ type Activity struct {
 	WaitType string // "" if it does not wait
 	Wait     string
 	Query    string
-	Blockers []string // sessions that it waits for: process and query
+	Blockers []string // sessions that it waits for: process, name and state
+	Blocking []string // the queries of Blockers
+}
+
+// SQL says what the session executes, and those that it waits for. It may quote
+// rows and secrets of other people.
+func (a Activity) SQL() string {
+	if len(a.Blocking) == 0 {
+		return a.Query
+	}
+	return a.Query + "; the lock is held by: " + strings.Join(a.Blocking, "; ")
 }
 
 // Watch returns what the session of the server process does; ok is false if it
 // is gone.
 func Watch(ctx context.Context, c *Conn, b Backend) (a Activity, ok bool, err error) {
 	err = c.QueryRow(ctx, `SELECT coalesce(a.state, ''), coalesce(a.wait_event_type, ''), coalesce(a.wait_event, ''), pg_catalog.left(coalesce(a.query, ''), 200),
-		(SELECT coalesce(pg_catalog.array_agg(DISTINCT pg_catalog.format('process %s (%s, %s): %s', o.pid, coalesce(o.application_name, ''), coalesce(o.state, ''), pg_catalog.left(o.query, 100))), '{}')
-			FROM unnest(pg_catalog.pg_blocking_pids(a.pid)) b LEFT JOIN pg_catalog.pg_stat_activity o ON o.pid = b)
-		FROM pg_catalog.pg_stat_activity a WHERE a.pid = $1 AND a.backend_start::text = $2`, b.PID, b.Start).
-		Scan(&a.State, &a.WaitType, &a.Wait, &a.Query, &a.Blockers)
+		coalesce(w.blockers, '{}'), coalesce(w.blocking, '{}') FROM pg_catalog.pg_stat_activity a LEFT JOIN LATERAL (
+			SELECT pg_catalog.array_agg(pg_catalog.format('process %s (%s, %s)', b.pid, coalesce(o.application_name, ''), coalesce(o.state, '')) ORDER BY b.pid) AS blockers,
+				pg_catalog.array_agg(pg_catalog.left(coalesce(o.query, ''), 100) ORDER BY b.pid) AS blocking
+			FROM (SELECT DISTINCT unnest(pg_catalog.pg_blocking_pids(a.pid)) AS pid) b LEFT JOIN pg_catalog.pg_stat_activity o ON o.pid = b.pid) w ON true
+		WHERE a.pid = $1 AND a.backend_start::text = $2`, b.PID, b.Start).
+		Scan(&a.State, &a.WaitType, &a.Wait, &a.Query, &a.Blockers, &a.Blocking)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return a, false, nil
 	}
@@ -50,8 +62,8 @@ func Watch(ctx context.Context, c *Conn, b Backend) (a Activity, ok bool, err er
 	return a, true, nil
 }
 
-// Reason says in a person's words what the session waits for, and "" if it
-// works: on a CPU, or with the disk.
+// Reason says in a person's words what the session waits for, without SQL, and
+// "" if it works: on a CPU, or with the disk.
 func (a Activity) Reason(side Side) string {
 	switch {
 	case a.WaitType == "Lock" && len(a.Blockers) > 0:

@@ -18,7 +18,7 @@ import (
 // expected to pass.
 func fetchThrough(t *testing.T, q *queue.Queue) *queue.Delivery {
 	t.Helper()
-	ctx := within(t, soon)
+	ctx := within(t, time.Minute) // the server starts, and the client has to notice
 	for {
 		d, err := q.Fetch(ctx, tasks.StageCopy, time.Second)
 		if d != nil {

@@ -229,19 +229,36 @@ func TestStatusIsCutToWhatAMessageHolds(t *testing.T) {
 	q := b.create(t, 1)
 	s := status(tasks.RunRunning)
 	for i := range 5000 {
-		s.Failures = append(s.Failures, tasks.Failure{Task: tasks.ID(fmt.Sprint(i)), Reason: strings.Repeat("x", 500)})
+		s.Failures = append(s.Failures, tasks.Failure{Task: tasks.ID(fmt.Sprint(i, strings.Repeat("x", 500)))})
 	}
 	s.Tasks[tasks.Failed] = len(s.Failures)
 	require.NoError(t, q.PutStatus(t.Context(), s))
 	got, err := b.conn.Status(t.Context(), run.Name)
 	require.NoError(t, err)
 	require.Equal(t, 5000, got.Tasks[tasks.Failed])
-	require.Equal(t, s.Failures[:len(got.Failures)], got.Failures)
+	require.Equal(t, s.Public().Failures[:len(got.Failures)], got.Failures)
 	require.Greater(t, len(got.Failures), 500)
 	require.Len(t, s.Failures, 5000, "the caller's own is not cut")
 
-	s.Failures = []tasks.Failure{{Reason: strings.Repeat("x", 1<<20)}}
+	s.Failures = []tasks.Failure{{Task: tasks.ID(strings.Repeat("x", 1<<20))}}
 	require.ErrorContains(t, q.PutStatus(t.Context(), s), "bytes")
+}
+
+// Failures quote rows, and stalls the statements of other people.
+func TestStatusIsPublic(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, inProcess(t))
+	q := b.create(t, 1)
+	s := status(tasks.RunRunning)
+	s.Running = []tasks.RunningTask{{Task: "copy.public.t.all", Worker: "host/1", Stall: "waits for a lock", SQL: "UPDATE t SET secret = 'x'"}}
+	s.Failures = []tasks.Failure{{Task: "index.public.i.all", Attempts: 1, Reason: "Key (secret)=(x) is duplicated"}}
+	require.NoError(t, q.PutStatus(t.Context(), s))
+	got, err := b.conn.Status(t.Context(), run.Name)
+	require.NoError(t, err)
+	require.Equal(t, s.Public().Failures, got.Failures)
+	require.NotContains(t, fmt.Sprint(got), "secret")
+	require.Equal(t, []string{"stalled: copy.public.t.all on host/1: waits for a lock"}, got.Stalls())
+	require.Equal(t, []string{"stalled: copy.public.t.all on host/1: waits for a lock; in: UPDATE t SET secret = 'x'"}, s.Stalls())
 }
 
 func TestBucketChecksItsInput(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 )
 
 // PutStatus says how far the run is, for those who reach the queue and not the
-// databases. Lists that make it larger than a message can be are cut; the
+// databases, in its public form. Lists that make it larger than a message can be are cut; the
 // counts beside them are not. It is idempotent. It returns [ErrGone] when there
 // is no bucket and a [TransientError] when the server cannot be reached; the
 // run goes on then, unseen.
@@ -20,7 +20,7 @@ func (q *Queue) PutStatus(ctx context.Context, s tasks.RunStatus) error {
 	var err error
 	if s.Run != q.run || s.RunUID != q.uid {
 		err = fmt.Errorf("it is of run %s (uid %s), the queue of the run with uid %s", clip(s.Run), s.RunUID, q.uid)
-	} else if s, err = fit(s); err == nil {
+	} else if s, err = fit(s.Public()); err == nil {
 		err = q.put(ctx, statusKey(q.run), s)
 	}
 	if err != nil {

@@ -207,8 +207,8 @@ func TestStallsAreExplained(t *testing.T) {
 		return err == nil && len(s.Running) > 0 && s.Running[0].Stall != ""
 	}, time.Minute, 100*time.Millisecond)
 	require.Contains(t, s.Running[0].Stall, "waits on the target for a lock (advisory) that is held by process")
-	require.Contains(t, s.Running[0].Stall, "pg_advisory_lock(42)")
-	require.Contains(t, s.Warnings[0], "stalled: copy.public.big.")
+	require.Contains(t, s.Running[0].SQL, "pg_advisory_lock(42)")
+	require.Contains(t, s.Stalls()[0], "stalled: copy.public.big.")
 	r.dst.Exec(t, "DROP TRIGGER still ON pgconvoy.lease")
 	r.finish(t)
 }

@@ -31,11 +31,11 @@ var errReshaped = errors.New("definitions on the source have changed since the r
 // showed, as the person who resumed the run has said.
 func (r *running) afresh(ctx context.Context, c *pg.Conn, s pg.Snapshot, m pg.Mark, why string) error {
 	target := r.prepared.target
-	lost, err := r.ledger.LostTables(ctx, target, 0)
-	if err != nil {
-		return err
-	}
 	if !r.how.Recopy && !r.how.NotConsistent {
+		lost, err := r.ledger.LostTables(ctx, target, 0)
+		if err != nil {
+			return err
+		}
 		open, err := r.ledger.ReadsOpen(ctx, target)
 		if err == nil {
 			err = r.ledger.LoseSnapshot(ctx, target)
@@ -60,10 +60,16 @@ func (r *running) afresh(ctx context.Context, c *pg.Conn, s pg.Snapshot, m pg.Ma
 		return err
 	}
 	r.adopt(c, tasks.SnapshotRef{ID: id, Name: s.Name, Text: s.Text})
+	var lost []tasks.Name
+	if r.how.Recopy {
+		lost, err = r.ledger.LostTables(ctx, target, id)
+	} else {
+		lost, err = r.ledger.PartlyCopied(ctx, target) // one table is never of two moments
+	}
+	if err != nil {
+		return err
+	}
 	if r.how.NotConsistent {
-		if lost, err = r.ledger.PartlyCopied(ctx, target); err != nil { // one table is never of two moments
-			return err
-		}
 		if err := r.ledger.Inconsistent(ctx, target, "the snapshot was lost ("+why+"), and --not-consistent was given"); err != nil {
 			return err
 		}

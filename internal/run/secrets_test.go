@@ -119,6 +119,7 @@ func TestSecretsStaySecret(t *testing.T) {
 			for where, needle := range map[string]string{
 				"planner run: stderr": "is_fine", "worker: stderr": "is_fine", "ledger": "is_fine", "archive": "is_fine",
 				"planner config: stdout": "password_command", "planner plan: stdout": `"kind": "copy"`, "queue: messages": "copy.public.strict.all",
+				"planner status: stdout": "copy.public.strict.all", "planner runs: stdout": `"failed"`,
 				"queue: streams": "copy.public.big.all", "pg_dump: arguments": "--dbname=", "pg_dump: password": "set", "processes": "worker",
 				"sessions": "COPY", "server log": "pgconvoy planner", "planner run, wrong password: stderr": "refuses the password",
 				"worker, wrong password: stderr": "password authentication failed",
@@ -236,6 +237,9 @@ func (s *secretRun) runAll(t *testing.T) {
 	stop()
 	s.add("worker: stderr", []byte(worker.String()))
 	s.ledger(t)
+	for _, verb := range []string{"status", "runs"} {
+		require.Equal(t, 0, s.command(t, "planner "+verb, s.planner, verb, "-o", "json"), s.of(t, "planner "+verb+": stderr"))
+	}
 
 	// What is given is refused now, and is still a secret.
 	setPassword(t, s.guarded, "reader", "another")

@@ -34,7 +34,7 @@ func (r *running) watch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.warn(s.Warnings)
+	r.warn(append(s.Stalls(), s.Warnings...))
 	q, _ := r.current()
 	if s.Stages == nil && ctx.Err() == nil {
 		if _, err := q.Stages(ctx); errors.Is(err, queue.ErrGone) {
@@ -139,40 +139,35 @@ func explainStalls(ctx context.Context, s *tasks.RunStatus, source, target *pg.C
 	}
 	for i := range s.Running {
 		task := &s.Running[i]
-		lease := s.Leases[i]
-		reason, err := stall(ctx, lease, source, target)
-		if err != nil {
+		var err error
+		if task.Stall, task.SQL, err = stall(ctx, s.Leases[i], source, target); err != nil {
 			return err
 		}
-		if reason == "" {
-			continue
-		}
-		task.Stall = reason
-		s.Warnings = append(s.Warnings, fmt.Sprintf("stalled: %s on %s: %s", task.Task, task.Worker, reason))
 	}
 	return nil
 }
 
-// stall returns why a task does not get on, "" if it does.
-func stall(ctx context.Context, l tasks.Lease, source, target *pg.Conn) (string, error) {
+// stall returns why a task does not get on, "" if it does, and what is executed
+// meanwhile.
+func stall(ctx context.Context, l tasks.Lease, source, target *pg.Conn) (reason, sql string, err error) {
 	if l.Silent > stalledAfter {
-		return fmt.Sprintf("its worker was not heard of for %s: it is frozen, cut off or gone", l.Silent.Round(time.Second)), nil
+		return fmt.Sprintf("its worker was not heard of for %s: it is frozen, cut off or gone", l.Silent.Round(time.Second)), "", nil
 	}
 	if l.Still < stalledAfter {
-		return "", nil
+		return "", "", nil
 	}
 	a, there, err := pg.Watch(ctx, target, pg.Backend(l.Target))
 	if err != nil || !there {
-		return "", err
+		return "", "", err
 	}
-	reason := a.Reason(pg.Target)
+	reason = a.Reason(pg.Target)
 	if reason == "" {
-		return "", nil // the target works: an index is being built, or a key validated
+		return "", "", nil // the target works: an index is being built, or a key validated
 	}
 	if a.Wait == "ClientRead" && l.Source.PID != 0 && source != nil {
 		b, there, err := pg.Watch(ctx, source, pg.Backend(l.Source))
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
 		switch why := b.Reason(pg.Source); {
 		case !there:
@@ -185,7 +180,7 @@ func stall(ctx context.Context, l tasks.Lease, source, target *pg.Conn) (string,
 			a = b
 		}
 	}
-	return fmt.Sprintf("nothing moved for %s: %s, in: %s", l.Still.Round(time.Second), reason, a.Query), nil
+	return fmt.Sprintf("nothing moved for %s: %s", l.Still.Round(time.Second), reason), a.SQL(), nil
 }
 
 // Status says how far a run is, from the ledger if the target can be reached,

@@ -1,6 +1,10 @@
 package tasks
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // Keeper is a session that keeps a snapshot of the source alive: it imported
 // the snapshot and exported it again under a name of its own.
@@ -33,7 +37,8 @@ type RunningTask struct {
 	Worker string    `json:"worker,omitempty"`
 	Since  time.Time `json:"since"`
 	Bytes  int64     `json:"bytes"`
-	Stall  string    `json:"stall,omitempty"` // why it does not get on, "" if it does
+	Stall  string    `json:"stall,omitempty"`     // why it does not get on, "" if it does; without SQL
+	SQL    string    `json:"stall_sql,omitempty"` // what is executed there, and by those that are in the way
 }
 
 // StageStatus is a stage as the queue sees it.
@@ -78,6 +83,35 @@ type RunStatus struct {
 
 	// Leases belong to Running, one to one.
 	Leases []Lease `json:"-"`
+}
+
+// Public returns what those may see of the status who reach the queue and not the
+// databases: it quotes neither SQL nor rows.
+func (s RunStatus) Public() RunStatus {
+	s.Running, s.Failures = slices.Clone(s.Running), slices.Clone(s.Failures)
+	for i := range s.Running {
+		s.Running[i].SQL = ""
+	}
+	for i := range s.Failures {
+		s.Failures[i].Reason = "the ledger says why: planner status with target.uri"
+	}
+	return s
+}
+
+// Stalls returns a warning for each task that does not get on.
+func (s RunStatus) Stalls() []string {
+	var list []string
+	for _, r := range s.Running {
+		if r.Stall == "" {
+			continue
+		}
+		text := fmt.Sprintf("stalled: %s on %s: %s", r.Task, r.Worker, r.Stall)
+		if r.SQL != "" {
+			text += "; in: " + r.SQL
+		}
+		list = append(list, text)
+	}
+	return list
 }
 
 // KindStatus counts the tasks of one kind.

@@ -46,7 +46,7 @@ func Status(w io.Writer, form string, s tasks.RunStatus) error {
 	for _, f := range s.Failures {
 		fmt.Fprintf(w, "failed: %s (attempts: %d): %s\n", f.Task, f.Attempts, oneLine(f.Reason))
 	}
-	for _, warning := range s.Warnings {
+	for _, warning := range append(s.Stalls(), s.Warnings...) {
 		if _, err := fmt.Fprintf(w, "warning: %s\n", oneLine(warning)); err != nil {
 			return fmt.Errorf("write status: %w", err)
 		}
