@@ -65,11 +65,15 @@ func (p *process) String() string {
 func startWorker(t *testing.T, binary string, o run.Options, extra ...string) *process {
 	t.Helper()
 	p := &process{Cmd: exec.CommandContext(context.WithoutCancel(t.Context()), binary)}
-	p.Env = append(os.Environ(),
+	p.Env = append(workerEnv(o), extra...)
+	return p.launch(t)
+}
+
+// workerEnv is the environment of a worker process.
+func workerEnv(o run.Options) []string {
+	return append(os.Environ(),
 		"PGCONVOY_SOURCE_URI="+string(o.Config.Source.URI), "PGCONVOY_TARGET_URI="+string(o.Config.Target.URI),
 		"PGCONVOY_NATS_URL="+string(o.Config.NATS.URL), "PGCONVOY_RUN="+o.Config.Run)
-	p.Env = append(p.Env, extra...)
-	return p.launch(t)
 }
 
 // launch starts the process, which ends with the test.
@@ -104,6 +108,23 @@ func TestExternalQueueWithThreeWorkers(t *testing.T) {
 	require.NotContains(t, workers, fmt.Sprint(os.Getpid()), "the planner runs no workers unless asked to")
 	require.NotEmpty(t, workers)
 	pgtest.RequireEqual(t, src, dst, pgtest.IgnoreSchemas("pgconvoy"))
+}
+
+// A worker writes nothing to a disk: one that may write no byte, to no folder,
+// does all that there is to do.
+func TestWorkerNeedsNoDisk(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Museum(t), pgtest.Target(t).Database(t)
+	dst.Server.MuseumRoles(t)
+	o := options(t, src, dst)
+	o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
+	shell, err := exec.LookPath("sh")
+	require.NoError(t, err)
+	p := &process{Cmd: exec.CommandContext(context.WithoutCancel(t.Context()), shell, "-c", `ulimit -f 0; exec "$0"`, build(t, "worker"))}
+	p.Dir, p.Env = "/", append(workerEnv(o), "TMPDIR=/nowhere", "HOME=/nowhere")
+	p.launch(t)
+	copyAll(t, o)
+	pgtest.RequireEqual(t, src, dst)
 }
 
 // gated makes a table on src whose rows wait, when they are copied to dst, at
