@@ -109,7 +109,7 @@ func TestServerThatIsFrozen(t *testing.T) {
 		"count":    func() error { return one(q.Outstanding(ctx)) },
 		"purge":    func() error { return q.Purge(ctx) },
 		"delete":   func() error { return q.Delete(ctx) },
-		"drop":     func() error { return b.conn.Drop(ctx, run.Name) },
+		"drop":     func() error { return one(b.conn.Drop(ctx, run.Name)) },
 		"stages":   func() error { return one(q.Stages(ctx)) },
 		"scale":    func() error { return q.Scale(ctx, map[tasks.Stage]int{tasks.StageCopy: 2}) },
 		"pause":    func() error { return q.Pause(ctx) },

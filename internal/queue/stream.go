@@ -279,11 +279,12 @@ func (q *Queue) Delete(ctx context.Context) error {
 	return q.unlessGone(ctx, "delete", func() error { return q.conn.deleteStream(ctx, q.stream) })
 }
 
-// Drop deletes the stream of the run, whatever its uid is. It does nothing if
-// there is none, and refuses a stream that is not a queue.
-func (c *Conn) Drop(ctx context.Context, run string) error {
+// Drop deletes the stream of the run, whatever its uid is, with what the bucket
+// has of it, and returns whether there was one. It refuses a stream that is not
+// a queue.
+func (c *Conn) Drop(ctx context.Context, run string) (dropped bool, err error) {
 	if err := checkRun(run); err != nil {
-		return err
+		return false, err
 	}
 	q := &Queue{conn: c, run: run, stream: StreamName(run)}
 	info, err := c.streamInfo(ctx, q.stream)
@@ -291,12 +292,12 @@ func (c *Conn) Drop(ctx context.Context, run string) error {
 		q.uid, err = uidOf(info)
 	}
 	if err = classify(ctx, err); errors.Is(err, ErrGone) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("find queue of run %s: %w", run, err)
+		return false, fmt.Errorf("find queue of run %s: %w", run, err)
 	}
-	return q.Delete(ctx)
+	return true, errors.Join(q.Delete(ctx), q.Forget(ctx))
 }
 
 // uidOf returns the run that a stream is of.

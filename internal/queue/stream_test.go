@@ -169,19 +169,28 @@ func TestOpenRefusesAForeignStream(t *testing.T) {
 	require.NoError(t, err)
 	_, err = b.conn.Open(t.Context(), run.Name)
 	require.ErrorContains(t, err, "not made by pgconvoy")
-	require.ErrorContains(t, b.conn.Drop(t.Context(), run.Name), "not made by pgconvoy")
+	_, err = b.conn.Drop(t.Context(), run.Name)
+	require.ErrorContains(t, err, "not made by pgconvoy")
 }
 
 func TestDrop(t *testing.T) {
 	t.Parallel()
 	overBoth(t, func(t *testing.T, b *bundle) {
-		require.NoError(t, b.conn.Drop(t.Context(), run.Name), "there is none")
+		dropped, err := b.conn.Drop(t.Context(), run.Name)
+		require.NoError(t, err)
+		require.False(t, dropped, "there is none")
 		q := b.create(t, 1)
 		require.NoError(t, b.jetStream(t).DeleteConsumer(t.Context(), "PGCONVOY-shop", "copy"))
-		require.NoError(t, b.conn.Drop(t.Context(), run.Name))
-		_, err := q.Outstanding(t.Context())
+		require.NoError(t, q.PutStatus(t.Context(), status(tasks.RunRunning)))
+		dropped, err = b.conn.Drop(t.Context(), run.Name)
+		require.NoError(t, err)
+		require.True(t, dropped)
+		_, err = q.Outstanding(t.Context())
 		require.ErrorIs(t, err, queue.ErrGone)
-		require.ErrorContains(t, b.conn.Drop(t.Context(), "*"), "not valid")
+		_, err = b.conn.Status(t.Context(), run.Name)
+		require.ErrorIs(t, err, queue.ErrNoStatus)
+		_, err = b.conn.Drop(t.Context(), "*")
+		require.ErrorContains(t, err, "not valid")
 	})
 }
 

@@ -40,6 +40,11 @@ func Cleanup(ctx context.Context, o Options) (err error) {
 		o.Log.Info("ledger of a comparison dropped", "run", o.Config.Run)
 		return nil
 	}
+	if errors.Is(err, ledger.ErrNoRun) && !o.Config.Embedded() { // a complete run may have left it, if the server was away
+		if dropped, dropErr := deleteStream(ctx, o); dropped || dropErr != nil {
+			return dropErr
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -48,7 +53,7 @@ func Cleanup(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	if !o.Config.Embedded() {
-		if err := deleteStream(ctx, o); err != nil {
+		if _, err := deleteStream(ctx, o); err != nil {
 			return err
 		}
 	}
@@ -80,16 +85,22 @@ func dropComparison(ctx context.Context, o Options, target *pg.Conn) (bool, erro
 	if err != nil || !dropped || o.Config.Embedded() {
 		return dropped, err
 	}
-	return true, deleteStream(ctx, o)
+	_, err = deleteStream(ctx, o)
+	return true, err
 }
 
-// deleteStream deletes the stream of the run, so that no worker goes on with it.
-func deleteStream(ctx context.Context, o Options) error {
+// deleteStream deletes the stream of the run, so that no worker goes on with it,
+// and returns whether there was one.
+func deleteStream(ctx context.Context, o Options) (bool, error) {
 	conn, err := queue.Connect(ctx, fleet.QueueOptions(o.Config, "planner", o.Log))
 	if err != nil {
-		return err
+		return false, err
 	}
-	return errors.Join(conn.Drop(ctx, o.Config.Run), conn.Close())
+	dropped, err := conn.Drop(ctx, o.Config.Run)
+	if dropped && err == nil {
+		o.Log.Info("queue of the run dropped", "run", o.Config.Run)
+	}
+	return dropped, errors.Join(err, conn.Close())
 }
 
 // dropLargeObjectsSQL drops the large objects of a range.

@@ -165,7 +165,7 @@ func Cancel(ctx context.Context, o Options, how Cancellation) error {
 		return err
 	}
 	if !o.Config.Embedded() {
-		if err := deleteStream(ctx, o); err != nil {
+		if _, err := deleteStream(ctx, o); err != nil {
 			return err
 		}
 	}

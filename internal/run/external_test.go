@@ -15,8 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/fleet"
+	"github.com/pgconvoy/pgconvoy/internal/ledger"
 	"github.com/pgconvoy/pgconvoy/internal/natstest"
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
+	"github.com/pgconvoy/pgconvoy/internal/queue"
 	"github.com/pgconvoy/pgconvoy/internal/run"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
@@ -218,6 +221,39 @@ func TestQueueServerIsAwayForAWhile(t *testing.T) {
 	_, err := wait()
 	require.NoError(t, err)
 	pgtest.RequireEqual(t, src, dst)
+}
+
+// The queue outlives no run, not even if its server is away when the run ends.
+func TestQueueServerIsAwayAtTheEnd(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	release := gated(t, src, dst, 10)
+	src.Exec(t, "CREATE MATERIALIZED VIEW late AS SELECT gate(5000) AS passed")
+	server := natstest.Start(t)
+	o := options(t, src, dst)
+	o.Config.NATS.URL = config.Secret(server.URL())
+	o.Config.Verify = config.VerifyNone
+	wait := start(t.Context(), o)
+	startWorker(t, build(t, "worker"), o)
+	awaitGate(t, dst, 1)
+	awaitQuery(t, dst, "1", "SELECT count(*) FROM pgconvoy.task WHERE state <> 'done'")
+	server.Pause()
+	release()
+	awaitQuery(t, dst, "complete", "SELECT state FROM pgconvoy.run")
+	server.Restart()
+	_, err := wait()
+	require.NoError(t, err)
+	pgtest.RequireEqual(t, src, dst)
+	awaitQuery(t, dst, "0", "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'pgconvoy%'")
+
+	// If it stays away, cleanup is what takes the queue away.
+	conn, err := queue.Connect(t.Context(), queue.Options{URL: server.URL()})
+	require.NoError(t, err)
+	_, err = conn.Create(t.Context(), tasks.RunID{Name: o.Config.Run, UID: "0198c0de-1"}, fleet.StageNumbers(o.Config.Caps))
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	require.NoError(t, run.Cleanup(t.Context(), o))
+	require.ErrorIs(t, run.Cleanup(t.Context(), o), ledger.ErrNoRun, "nothing is left")
 }
 
 // An interrupted planner waits for workers elsewhere, too, and they get nothing

@@ -339,15 +339,36 @@ func (r *running) dropLedger(ctx context.Context, target *pg.Conn) error {
 // given out, and what they have in hand is waited for.
 func (r *running) leaveQueue(ctx context.Context, target *pg.Conn, q *queue.Queue, runErr error) {
 	if runErr == nil {
-		if err := errors.Join(q.Delete(ctx), q.Forget(ctx)); err != nil {
-			r.Log.Warn("stream of the run could not be deleted", "err", err)
-		}
+		r.deleteQueue(ctx, q)
 		return
 	}
 	if err := q.Pause(ctx); err != nil {
 		r.Log.Warn("queue could not be paused", "err", err)
 	}
 	r.drain(ctx, target)
+}
+
+// deleteFor is how long the planner of a run that has ended waits for a server
+// that is away, to take the run's queue with it: workers would stay with the run.
+const deleteFor = endTimeout / 2
+
+// deleteQueue deletes the stream and what the bucket has of the run.
+func (r *running) deleteQueue(ctx context.Context, q *queue.Queue) {
+	began := time.Now()
+	for {
+		err := errors.Join(q.Delete(ctx), q.Forget(ctx))
+		var away *queue.TransientError
+		if err == nil || ctx.Err() != nil || !errors.As(err, &away) || time.Since(began) > deleteFor {
+			if err != nil {
+				r.Log.Warn("stream of the run could not be deleted", "err", err, "hint", "its workers stay with it: planner cleanup, once the server can be reached")
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(lookEvery):
+		}
+	}
 }
 
 // drain waits, for the grace at most, until the workers have finished what they

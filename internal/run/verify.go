@@ -214,9 +214,7 @@ func (r *running) endComparison(ctx context.Context, result *tasks.Comparison, r
 		return errors.Join(runErr, err)
 	}
 	if q, _ := r.current(); q != nil {
-		if err := errors.Join(q.Delete(ctx), q.Forget(ctx)); err != nil {
-			r.Log.Warn("stream of the comparison could not be deleted", "err", err)
-		}
+		r.deleteQueue(ctx, q)
 	}
 	if runErr != nil {
 		r.drain(ctx, target)
