@@ -19,6 +19,9 @@ SEEDS ?= 100
 SEED ?= 1
 PARALLEL ?= 4
 
+# make bench: which benchmarks of bench/ (make bench BENCH=Copy/skew).
+BENCH ?= .
+
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -49,8 +52,9 @@ demo: build ## copy a sample database between two throwaway clusters and prove t
 chaos: postgres ## break runs of processes at random: make chaos SEEDS=500 SEED=1 (the first seed)
 	PGCONVOY_TEST_CHAOS_SEEDS=$(SEEDS) PGCONVOY_TEST_CHAOS_SEED=$(SEED) PGCONVOY_TEST_CHAOS_POINTS=20 go test -count 1 -timeout 12h -parallel $(PARALLEL) $(TESTFLAGS) ./internal/chaos
 
-bench: postgres ## measure the copy path against psql | psql, and planning and ledger with 100,000 of each
-	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./bench/...
+bench: export PATH := $(CURDIR)/.cache/postgres/pgcopydb/bin:$(PATH)
+bench: postgres ## measure copies against the peers that are here, the relay against psql | psql, and planning and ledger with 100,000 of each
+	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 4h ./bench/...
 	go test -run '^$$' -bench . -benchtime 5x -timeout 30m ./internal/plan ./internal/ledger
 
 clean: ## remove what builds, tests and downloads left (bin, .cache)
