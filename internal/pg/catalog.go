@@ -35,6 +35,7 @@ type Relation struct {
 	Bytes        int64  // heap and TOAST
 	Rows         int64  // the source's estimate, -1 if there is none
 	Columns      []string
+	Portable     bool   // COPY's binary format means the same on every server of this major or a newer one, for all columns
 	Parent       uint32 // of a partition, 0 otherwise
 	HashKey      string // of a hash-partitioned table: "portable", "text" (depends on encoding and collation) or "local" (depends on oids)
 	SplitKey     string // an integer column with a unique index, "" if there is none
@@ -103,9 +104,25 @@ const userRelation = `n.nspname NOT IN ('pg_catalog', 'pg_toast', 'information_s
 	AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
 		WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')`
 
-const copiedColumns = `SELECT coalesce(pg_catalog.array_agg(a.attname::text ORDER BY a.attnum), '{}') AS names
-	FROM pg_catalog.pg_attribute a
+const (
+	columnNames   = "SELECT coalesce(pg_catalog.array_agg(a.attname::text ORDER BY a.attnum), '{}') AS names"
+	copiedColumns = ` FROM pg_catalog.pg_attribute a
 	WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''`
+)
+
+// portableTypes begins a query, with the types whose binary form means the same
+// on every server, now and later: it holds no oids, and only text that is in the
+// client's encoding. Arrays name the type of their elements by its oid, which is
+// the same everywhere for built-in types only.
+const portableTypes = `WITH RECURSIVE portable (id) AS (
+		SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typtype = 'e' OR t.oid < 16384 AND t.typnamespace = 'pg_catalog'::regnamespace AND t.typname IN (
+			'bool', 'bytea', 'char', 'name', 'int2', 'int4', 'int8', 'float4', 'float8', 'numeric', 'money', 'oid', 'text', 'varchar', 'bpchar',
+			'date', 'time', 'timetz', 'timestamp', 'timestamptz', 'interval', 'uuid', 'json', 'jsonb', 'jsonpath', 'bit', 'varbit',
+			'inet', 'cidr', 'macaddr', 'macaddr8', 'point', 'lseg', 'path', 'box', 'polygon', 'line', 'circle', 'tsvector', 'tsquery', 'pg_lsn',
+			'int4range', 'int8range', 'numrange', 'tsrange', 'tstzrange', 'daterange',
+			'int4multirange', 'int8multirange', 'nummultirange', 'tsmultirange', 'tstzmultirange', 'datemultirange')
+		UNION SELECT t.oid FROM portable p JOIN pg_catalog.pg_type t
+			ON t.typtype = 'd' AND t.typbasetype = p.id OR t.oid < 16384 AND t.typcategory = 'A' AND t.typelem = p.id) `
 
 // ReadCatalog reads the catalog with a constant number of queries, as the
 // transaction of c sees it, but for definitions and sizes, which are read as of
@@ -165,12 +182,12 @@ func (cat *Catalog) readTables(ctx context.Context, c *Conn, without []string) e
 	// A hash-partition key is portable if no part of its hash depends on oids (enums and what may hold them) or,
 	// for text, on encoding and collation. Other types of the catalog are portable. Sizes are NULL once a table is
 	// dropped, whatever the snapshot shows. NOT NULL constraints that are not valid (18) say nothing about the rows.
-	rows, err := c.Query(ctx, `SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence = 'u',
+	rows, err := c.Query(ctx, portableTypes+`SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence = 'u',
 		coalesce(am.amname::text, ''), coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::oid, c.relfilenode,
 		CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) / pg_catalog.current_setting('block_size')::int8 ELSE 0 END,
 		CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_table_size(c.oid), 0) ELSE 0 END,
 		CASE WHEN c.reltuples < 0 THEN -1 ELSE c.reltuples::int8 END,
-		cols.names,
+		cols.names, coalesce(cols.portable, false),
 		CASE WHEN c.relispartition THEN i.inhparent ELSE 0::oid END,
 		coalesce(hash.key, ''), coalesce(split.name, ''), coalesce(split.notnull, false), c.relhassubclass,
 		c.oid IN (WITH RECURSIVE up (id) AS (
@@ -180,7 +197,7 @@ func (cat *Catalog) readTables(ctx context.Context, c *Conn, without []string) e
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
 	LEFT JOIN pg_catalog.pg_inherits i ON c.relispartition AND i.inhrelid = c.oid
-	CROSS JOIN LATERAL (`+copiedColumns+`) cols
+	CROSS JOIN LATERAL (`+columnNames+`, pg_catalog.bool_and(a.atttypid IN (SELECT id FROM portable)) AS portable`+copiedColumns+`) cols
 	LEFT JOIN LATERAL (
 		SELECT CASE
 			WHEN pg_catalog.bool_or(k.attnum = 0 OR t.oid IS NULL OR t.oid >= 16384 OR t.typtype <> 'b' OR t.typcategory IN ('A', 'E', 'C', 'P')) THEN 'local'
@@ -306,7 +323,7 @@ func (cat *Catalog) readExtensionConfig(ctx context.Context, c *Conn, without []
 	CROSS JOIN LATERAL unnest(e.extconfig, e.extcondition) AS x(id, condition)
 	JOIN pg_catalog.pg_class c ON c.oid = x.id AND c.relkind IN ('r', 'S')
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-	CROSS JOIN LATERAL (`+copiedColumns+`) cols
+	CROSS JOIN LATERAL (`+columnNames+copiedColumns+`) cols
 	CROSS JOIN LATERAL (SELECT coalesce(pg_catalog.array_agg(DISTINCT k.confrelid), '{}') AS oids FROM pg_catalog.pg_constraint k
 		WHERE k.contype = 'f' AND k.conrelid = c.oid AND k.confrelid <> c.oid AND k.confrelid = ANY (e.extconfig)) refs
 	WHERE n.nspname <> ALL ($1)

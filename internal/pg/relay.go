@@ -90,6 +90,7 @@ type relay struct {
 	sinks    []RowSink       // of the COPYs that are still to end
 	copies   []Copied
 	current  Copied          // of the COPY in progress
+	binary   bool            // its format
 	err      *pgconn.PgError // what the source said
 	writeErr error           // why the target took no more
 }
@@ -263,8 +264,13 @@ func (r *relay) endOfSource() error {
 // ready for the next query.
 func (r *relay) message(kind byte, body []byte) (done bool, err error) {
 	switch kind {
+	case 'H': // CopyOutResponse begins with the format
+		r.binary = len(body) > 0 && body[0] == 1
 	case 'C':
 		if n, ok := copyTag(body); ok {
+			if r.binary {
+				r.current.Rows-- // the trailer is a message of its own; the header comes with the first row
+			}
 			if n != r.current.Rows {
 				return false, fmt.Errorf("source reports %d rows and sent %d", n, r.current.Rows)
 			}

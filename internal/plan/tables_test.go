@@ -350,3 +350,43 @@ func TestTextThatIsNotUTF8IsRefused(t *testing.T) {
 	_, err = plan.Build(w.Input)
 	require.ErrorContains(t, err, `table "caf?" is not valid UTF-8`)
 }
+
+// TestBinary: a table's format, alone and in a bundle.
+func TestBinary(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		local  bool // a column's binary form is not the same everywhere
+		edit   func(*world)
+		binary bool
+	}{
+		"portable":      {binary: true},
+		"newer target":  {edit: func(w *world) { w.TargetMajor = 18 }, binary: true},
+		"local":         {local: true},
+		"digests":       {edit: func(w *world) { w.Options.Verify = tasks.LevelDigest }},
+		"older target":  {edit: func(w *world) { w.Catalog.Version, w.TargetMajor = 180000, 17 }},
+		"rows compared": {edit: func(w *world) { w.Options.Verify = tasks.LevelRows }, binary: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld()
+			if test.edit != nil {
+				test.edit(w)
+			}
+			for table, size := range map[string]int64{"big": 30 * mb, "small": 1000, "tiny": 100} {
+				w.table(table, size, func(r *pg.Relation) { r.Portable = !test.local })
+			}
+			p := w.build(t)
+			for _, c := range p.ofKind(tasks.KindCopy) {
+				require.Equal(t, test.binary, decode[tasks.Copy](t, c).Binary)
+			}
+			bundles := p.ofKind(tasks.KindBundle)
+			require.Len(t, bundles, 1)
+			for _, l := range decode[tasks.Bundle](t, bundles[0]).Tables {
+				require.Equal(t, test.binary, l.Copy.Binary)
+			}
+			for _, table := range p.Tables {
+				require.Equal(t, test.binary, table.Binary)
+			}
+		})
+	}
+}

@@ -15,6 +15,7 @@ type PlannedTable struct {
 	Parts   int   `json:"parts"`
 	Indexes int   `json:"indexes"`
 	Bundle  ID    `json:"bundle,omitempty"` // the bundle that it travels in, if any
+	Binary  bool  `json:"binary"`           // its rows travel in COPY's binary format, otherwise as text
 
 	Unlogged bool `json:"unlogged,omitempty"` // a crash of the target empties it
 }

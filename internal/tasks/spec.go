@@ -1,6 +1,9 @@
 package tasks
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Table is a table of the source as the plan saw it.
 type Table struct {
@@ -18,6 +21,7 @@ type Copy struct {
 	Where  string `json:"where,omitempty"` // predicate of an extension's configuration table
 	Into   *Name  `json:"into,omitempty"`  // load through this partitioned root instead of the table itself
 	Freeze bool   `json:"freeze,omitempty"`
+	Binary bool   `json:"binary,omitempty"` // COPY's binary format: the values of all columns mean the same on both servers
 	Digest bool   `json:"digest,omitempty"` // hash the rows on their way, to compare them with the target's later
 }
 
@@ -25,10 +29,14 @@ type Copy struct {
 // and ONLY keeps rows of child tables out.
 func (c Copy) SourceSQL() string {
 	name := c.Table.String()
-	if c.Where == "" && c.Part.IsWhole() && len(c.Table.Columns) > 0 {
-		return fmt.Sprintf("COPY %s (%s) TO STDOUT", name, QuoteIdents(c.Table.Columns))
+	format := ""
+	if c.Binary {
+		format = " WITH (FORMAT binary)"
 	}
-	return fmt.Sprintf("COPY (%s) TO STDOUT", c.SelectSQL(QuoteIdents(c.Table.Columns)))
+	if c.Where == "" && c.Part.IsWhole() && len(c.Table.Columns) > 0 {
+		return fmt.Sprintf("COPY %s (%s) TO STDOUT%s", name, QuoteIdents(c.Table.Columns), format)
+	}
+	return fmt.Sprintf("COPY (%s) TO STDOUT%s", c.SelectSQL(QuoteIdents(c.Table.Columns)), format)
 }
 
 // SelectSQL returns a SELECT of the given expressions over exactly the rows
@@ -54,8 +62,15 @@ func (c Copy) TargetSQL() string {
 	if len(c.Table.Columns) > 0 {
 		into += " (" + QuoteIdents(c.Table.Columns) + ")"
 	}
+	var options []string
+	if c.Binary {
+		options = append(options, "FORMAT binary")
+	}
 	if c.Freeze {
-		return fmt.Sprintf("COPY %s FROM STDIN WITH (FREEZE)", into)
+		options = append(options, "FREEZE")
+	}
+	if len(options) > 0 {
+		return fmt.Sprintf("COPY %s FROM STDIN WITH (%s)", into, strings.Join(options, ", "))
 	}
 	return fmt.Sprintf("COPY %s FROM STDIN", into)
 }

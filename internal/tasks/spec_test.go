@@ -21,6 +21,8 @@ func TestCopySQL(t *testing.T) {
 	}{
 		{tasks.Copy{Table: table}, `COPY "s"."t" ("a", "b""") TO STDOUT`, `COPY "s"."t" ("a", "b""") FROM STDIN`, ""},
 		{tasks.Copy{Table: table, Freeze: true}, `COPY "s"."t" ("a", "b""") TO STDOUT`, `COPY "s"."t" ("a", "b""") FROM STDIN WITH (FREEZE)`, `TRUNCATE ONLY "s"."t"`},
+		{tasks.Copy{Table: table, Binary: true, Freeze: true}, `COPY "s"."t" ("a", "b""") TO STDOUT WITH (FORMAT binary)`, `COPY "s"."t" ("a", "b""") FROM STDIN WITH (FORMAT binary, FREEZE)`, `TRUNCATE ONLY "s"."t"`},
+		{tasks.Copy{Table: table, Binary: true, Part: part}, `COPY (SELECT "a", "b""" FROM ONLY "s"."t" WHERE "a" < '5') TO STDOUT WITH (FORMAT binary)`, `COPY "s"."t" ("a", "b""") FROM STDIN WITH (FORMAT binary)`, ""},
 		{tasks.Copy{Table: bare}, `COPY (SELECT  FROM ONLY "s"."t") TO STDOUT`, `COPY "s"."t" FROM STDIN`, ""},
 		{tasks.Copy{Table: table, Part: part, Parts: 2}, `COPY (SELECT "a", "b""" FROM ONLY "s"."t" WHERE "a" < '5') TO STDOUT`, `COPY "s"."t" ("a", "b""") FROM STDIN`, ""},
 		{tasks.Copy{Table: table, Where: "x OR y"}, `COPY (SELECT "a", "b""" FROM ONLY "s"."t" WHERE x OR y) TO STDOUT`, `COPY "s"."t" ("a", "b""") FROM STDIN`, ""},

@@ -40,14 +40,18 @@ func Plan(w io.Writer, form string, p tasks.Plan) error {
 		}
 		return writeJSON(w, out)
 	}
-	t := table{head: []string{"table", " size", " rows (estimate)", " parts", " indexes", "travels in"}}
+	t := table{head: []string{"table", " size", " rows (estimate)", " parts", " indexes", "format", "travels in"}}
 	var bytes int64
 	for _, row := range p.Tables {
 		rows := "?"
 		if row.Rows >= 0 {
 			rows = Count(row.Rows)
 		}
-		t.add(row.Name.String(), Bytes(row.Bytes), rows, fmt.Sprint(row.Parts), fmt.Sprint(row.Indexes),
+		format := "text"
+		if row.Binary {
+			format = "binary"
+		}
+		t.add(row.Name.String(), Bytes(row.Bytes), rows, fmt.Sprint(row.Parts), fmt.Sprint(row.Indexes), format,
 			strings.TrimPrefix(string(row.Bundle), "copy.bundle."))
 		bytes += row.Bytes
 	}

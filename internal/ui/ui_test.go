@@ -130,7 +130,7 @@ func TestPlan(t *testing.T) {
 	t.Parallel()
 	p := tasks.Plan{
 		Tables: []tasks.PlannedTable{
-			{Name: name("orders"), Bytes: 3 << 30, Rows: 12_000_000, Parts: 3, Indexes: 2},
+			{Name: name("orders"), Bytes: 3 << 30, Rows: 12_000_000, Parts: 3, Indexes: 2, Binary: true},
 			{Name: name("tiny"), Bytes: 8192, Rows: -1, Parts: 1, Bundle: "copy.bundle.b0001"},
 		},
 		Tasks: []tasks.Task{
@@ -142,9 +142,9 @@ func TestPlan(t *testing.T) {
 		Skipped: []tasks.Skipped{{Object: "table x", Reason: "it is not\nthere"}},
 	}
 	requireText(t, `
-table                 size  rows (estimate)  parts  indexes  travels in
-"public"."orders"  3.00 GB       12 000 000      3        2
-"public"."tiny"    8.00 kB                ?      1        0  b0001
+table                 size  rows (estimate)  parts  indexes  format  travels in
+"public"."orders"  3.00 GB       12 000 000      3        2  binary
+"public"."tiny"    8.00 kB                ?      1        0  text    b0001
 
 kind of task  stage  tasks
 copy          copy       2
@@ -167,7 +167,8 @@ skipped: table x: it is not\nthere
       "bytes": 3221225472,
       "rows": 12000000,
       "parts": 3,
-      "indexes": 2
+      "indexes": 2,
+      "binary": true
     }
   ],
   "tasks": [
