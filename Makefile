@@ -50,7 +50,7 @@ demo: build ## copy a sample database between two throwaway clusters and prove t
 	@scripts/demo
 
 chaos: postgres ## break runs of processes at random: make chaos SEEDS=500 SEED=1 (the first seed)
-	PGCONVOY_TEST_CHAOS_SEEDS=$(SEEDS) PGCONVOY_TEST_CHAOS_SEED=$(SEED) PGCONVOY_TEST_CHAOS_POINTS=20 go test -count 1 -timeout 12h -parallel $(PARALLEL) $(TESTFLAGS) ./internal/chaos
+	PGCONVOY_TEST_CHAOS_SEEDS=$(SEEDS) PGCONVOY_TEST_CHAOS_SEED=$(SEED) PGCONVOY_TEST_CHAOS_POINTS=20 go test -v -count 1 -timeout 12h -parallel $(PARALLEL) $(TESTFLAGS) ./internal/chaos
 
 bench: export PATH := $(CURDIR)/.cache/postgres/pgcopydb/bin:$(PATH)
 bench: postgres ## measure copies against the peers that are here, the relay against psql | psql, and planning and ledger with 100,000 of each

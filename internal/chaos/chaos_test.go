@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,12 +26,16 @@ const runBound = 4 * time.Minute
 func TestChaos(t *testing.T) {
 	t.Parallel()
 	first, n := number(t, "PGCONVOY_TEST_CHAOS_SEED", 1), number(t, "PGCONVOY_TEST_CHAOS_SEEDS", fixedSeeds)
+	var passed atomic.Int64
+	t.Cleanup(func() { t.Logf("seeds %d to %d: %d run, %d passed", first, first+n-1, n, passed.Load()) })
 	for seed := first; seed < first+n; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
 			t.Cleanup(func() {
 				if t.Failed() {
 					t.Logf("to repeat: make chaos SEEDS=1 SEED=%d", seed)
+				} else {
+					passed.Add(1)
 				}
 			})
 			runSeed(t, seed)
