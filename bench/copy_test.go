@@ -32,7 +32,13 @@ type tool struct {
 	name    string
 	missing string // why it cannot run here, "" if it can
 	// commands are started together; the standard output of one is the input of the next.
-	commands func(b *testing.B, src, dst *pgtest.Database) []*exec.Cmd
+	commands func(b *testing.B, w way) []*exec.Cmd
+}
+
+// way is how a tool gets at the two databases, and where programs of PostgreSQL are.
+type way struct {
+	source, target string // connection strings
+	bin            string // folder
 }
 
 // BenchmarkCopy copies whole databases, by turns with pgconvoy and with the peers
@@ -58,6 +64,10 @@ func BenchmarkCopy(b *testing.B) {
 				}
 				return t.missing != ""
 			})
+			w := way{source: src.URI(), target: dst.URI(), bin: source.BinDir()}
+			if set.delay > 0 {
+				w.source, w.target = far(b, w.source, set.delay), far(b, w.target, set.delay)
+			}
 			measured := map[string][]outlay{}
 			for b.Loop() {
 				for round := range counted + 1 {
@@ -65,7 +75,7 @@ func BenchmarkCopy(b *testing.B) {
 						renew(b, dst)
 						source.Exec(b, "CHECKPOINT")
 						target.Exec(b, "CHECKPOINT")
-						o := spend(b, t, src, dst)
+						o := spend(b, t, w, src, dst)
 						requireCopied(b, t, recorded, src, dst)
 						if round > 0 { // the first one warms the caches
 							measured[t.name] = append(measured[t.name], o)
@@ -104,8 +114,8 @@ func renew(b *testing.B, db *pgtest.Database) {
 }
 
 // spend runs the tool and returns what that took.
-func spend(b *testing.B, t tool, src, dst *pgtest.Database) outlay {
-	commands := t.commands(b, src, dst)
+func spend(b *testing.B, t tool, w way, src, dst *pgtest.Database) outlay {
+	commands := t.commands(b, w)
 	for i, c := range commands {
 		c.Stderr = &strings.Builder{}
 		if i == 0 {
@@ -155,15 +165,15 @@ func tools(b *testing.B) []tool {
 	bin := filepath.Join(b.TempDir(), "planner")
 	out, err := exec.Command("go", "build", "-o", bin, "github.com/pgconvoy/pgconvoy/cmd/planner").CombinedOutput()
 	require.NoError(b, err, string(out))
-	list := []tool{{name: "pgconvoy", commands: func(b *testing.B, src, dst *pgtest.Database) []*exec.Cmd {
+	list := []tool{{name: "pgconvoy", commands: func(b *testing.B, w way) []*exec.Cmd {
 		c := exec.CommandContext(b.Context(), bin, "run")
-		c.Env = append(os.Environ(), "PGCONVOY_SOURCE_URI="+src.URI(), "PGCONVOY_TARGET_URI="+dst.URI(), "PGCONVOY_VERIFY=none", "PGCONVOY_PG_BINDIR="+src.Server.BinDir())
+		c.Env = append(os.Environ(), "PGCONVOY_SOURCE_URI="+w.source, "PGCONVOY_TARGET_URI="+w.target, "PGCONVOY_VERIFY=none", "PGCONVOY_PG_BINDIR="+w.bin)
 		return []*exec.Cmd{c}
 	}}}
-	list = append(list, tool{name: "pg_dump -Fc -Z0 | pg_restore", commands: func(b *testing.B, src, dst *pgtest.Database) []*exec.Cmd {
+	list = append(list, tool{name: "pg_dump -Fc -Z0 | pg_restore", commands: func(b *testing.B, w way) []*exec.Cmd {
 		return []*exec.Cmd{
-			exec.CommandContext(b.Context(), src.Server.Bin("pg_dump"), "-Fc", "-Z0", "-d", src.URI()),
-			exec.CommandContext(b.Context(), dst.Server.Bin("pg_restore"), "-d", dst.URI()),
+			exec.CommandContext(b.Context(), filepath.Join(w.bin, "pg_dump"), "-Fc", "-Z0", "-d", w.source),
+			exec.CommandContext(b.Context(), filepath.Join(w.bin, "pg_restore"), "-d", w.target),
 		}
 	}})
 	return append(list, pgcopydb())
@@ -180,10 +190,10 @@ func pgcopydb() tool {
 		return tool{name: "pgcopydb", missing: err.Error()}
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(string(version)), "\n")
-	return tool{name: strings.ReplaceAll(line, "version ", ""), commands: func(b *testing.B, src, dst *pgtest.Database) []*exec.Cmd {
-		c := exec.CommandContext(b.Context(), path, "clone", "--source", src.URI(), "--target", dst.URI(), "--dir", b.TempDir(), "--restart",
+	return tool{name: strings.ReplaceAll(line, "version ", ""), commands: func(b *testing.B, w way) []*exec.Cmd {
+		c := exec.CommandContext(b.Context(), path, "clone", "--source", w.source, "--target", w.target, "--dir", b.TempDir(), "--restart",
 			"--table-jobs", "2", "--index-jobs", "2", "--use-copy-binary")
-		c.Env = append(os.Environ(), "PATH="+src.Server.BinDir()+string(os.PathListSeparator)+os.Getenv("PATH"))
+		c.Env = append(os.Environ(), "PATH="+w.bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 		return []*exec.Cmd{c}
 	}}
 }
