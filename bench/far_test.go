@@ -16,7 +16,8 @@ func far(b *testing.B, uri string, delay time.Duration) string {
 	u, err := url.Parse(uri)
 	require.NoError(b, err)
 	near := u.Host
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	var config net.ListenConfig
+	listener, err := config.Listen(b.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = listener.Close() })
 	go func() {
@@ -66,12 +67,12 @@ func carry(to, from net.Conn, delay time.Duration) {
 		}
 	}()
 	for p := range under {
-		time.Sleep(time.Until(p.due))
+		<-time.After(time.Until(p.due))
 		if _, err := to.Write(p.bytes); err != nil {
 			break
 		}
 	}
-	time.Sleep(delay)
+	<-time.After(delay)
 	_ = to.Close()
 	_ = from.Close() // ends the reader, if it still reads
 }
