@@ -26,7 +26,7 @@ var dataSets = []dataSet{
 func skew(percent int) []string {
 	statements := []string{
 		`CREATE TABLE events (id int8 NOT NULL, customer int NOT NULL, at timestamptz NOT NULL, amount numeric(12,2), kind text, note text)`,
-		fmt.Sprintf(`INSERT INTO events SELECT n, (n * 7919) %% 100003, '2020-01-01'::timestamptz + n * interval '1 second', n %% 100000 / 7.0,
+		fmt.Sprintf(`INSERT INTO events SELECT n, (n::int8 * 7919) %% 100003, '2020-01-01'::timestamptz + n * interval '1 second', n %% 100000 / 7.0,
 			(ARRAY['view', 'click', 'order', 'refund'])[1 + n %% 4], md5(n::text) || ' ' || md5((n / 2)::text) FROM generate_series(1, %d) n`, 75_000*percent),
 		`ALTER TABLE events ADD PRIMARY KEY (id)`,
 		`CREATE INDEX events_customer ON events (customer, at)`,
