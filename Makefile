@@ -19,7 +19,7 @@ SEEDS ?= 100
 SEED ?= 1
 PARALLEL ?= 4
 
-# make bench: which benchmarks of bench/ (make bench BENCH=Copy/skew).
+# make bench: which benchmarks (make bench BENCH=Copy/skew).
 BENCH ?= .
 
 help: ## list the targets
@@ -55,7 +55,7 @@ chaos: postgres ## break runs of processes at random: make chaos SEEDS=500 SEED=
 bench: export PATH := $(CURDIR)/.cache/postgres/pgcopydb/bin:$(PATH)
 bench: postgres ## measure copies against the peers that are here, the relay against psql | psql, and planning and ledger with 100,000 of each
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 4h ./bench/...
-	go test -run '^$$' -bench . -benchtime 5x -timeout 30m ./internal/plan ./internal/ledger
+	go test -run '^$$' -bench '$(BENCH)' -benchtime 5x -timeout 30m ./internal/plan ./internal/ledger
 
 clean: ## remove what builds, tests and downloads left (bin, .cache)
 	rm -rf bin .cache

@@ -1,7 +1,6 @@
 package bench_test
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -206,33 +205,19 @@ func printOutlays(b *testing.B, src *pgtest.Database, list []tool, measured map[
 	fmt.Fprintln(w, "tool\twall s\tmin … max\tours / it\tclient CPU s\tsource CPU s\ttarget CPU s\tWAL MB\tpeak MB")
 	for _, t := range list {
 		all := measured[t.name]
-		walls, ratios := make([]time.Duration, len(all)), make([]float64, len(all))
-		for i, o := range all {
-			walls[i], ratios[i] = o.wall, measured[list[0].name][i].wall.Seconds()/o.wall.Seconds()
+		walls, ratios := each(all, func(o outlay) time.Duration { return o.wall }), make([]float64, len(all))
+		for i := range all {
+			ratios[i] = measured[list[0].name][i].wall.Seconds() / walls[i].Seconds()
 		}
-		fmt.Fprintf(w, "%s\t%.2f\t%.2f … %.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t%d\n", t.name, middle(walls).Seconds(), slices.Min(walls).Seconds(), slices.Max(walls).Seconds(),
-			middle(ratios), seconds(all, func(o outlay) time.Duration { return o.client }), seconds(all, func(o outlay) time.Duration { return o.source }),
-			seconds(all, func(o outlay) time.Duration { return o.target }), middle(each(all, func(o outlay) int64 { return o.wal }))>>20,
-			middle(each(all, func(o outlay) int64 { return o.memory }))>>20)
+		fmt.Fprintf(w, "%s\t%.2f\t%.2f … %.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%d\t%d\n", t.name, median(walls).Seconds(), slices.Min(walls).Seconds(), slices.Max(walls).Seconds(),
+			median(ratios), seconds(all, func(o outlay) time.Duration { return o.client }), seconds(all, func(o outlay) time.Duration { return o.source }),
+			seconds(all, func(o outlay) time.Duration { return o.target }), median(each(all, func(o outlay) int64 { return o.wal }))>>20,
+			median(each(all, func(o outlay) int64 { return o.memory }))>>20)
 	}
 	_ = w.Flush()
 	b.Log("\n" + text.String())
 }
 
-func each[T, V any](list []T, of func(T) V) []V {
-	values := make([]V, len(list))
-	for i, one := range list {
-		values[i] = of(one)
-	}
-	return values
-}
-
 func seconds(all []outlay, of func(outlay) time.Duration) float64 {
-	return middle(each(all, of)).Seconds()
-}
-
-// middle is the median.
-func middle[V cmp.Ordered](values []V) V {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
+	return median(each(all, of)).Seconds()
 }

@@ -8,6 +8,7 @@
 package bench_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -171,29 +172,26 @@ func report(b *testing.B, methods []method, measured map[string][]cost, bytes in
 	for _, m := range methods {
 		costs := measured[m.name]
 		cpu := func(c cost) time.Duration { return c.user + c.system }
-		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f … %.2f\n", m.name, median(costs, cpu).Seconds(),
-			median(costs, func(c cost) time.Duration { return c.user }).Seconds(), median(costs, func(c cost) time.Duration { return c.system }).Seconds(),
-			median(costs, func(c cost) time.Duration { return c.wall }).Seconds(), extreme(costs, slices.Min).Seconds(), extreme(costs, slices.Max).Seconds())
+		fmt.Fprintf(w, "%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f … %.2f\n", m.name, median(each(costs, cpu)).Seconds(),
+			median(each(costs, func(c cost) time.Duration { return c.user })).Seconds(), median(each(costs, func(c cost) time.Duration { return c.system })).Seconds(),
+			median(each(costs, func(c cost) time.Duration { return c.wall })).Seconds(), slices.Min(each(costs, cpu)).Seconds(), slices.Max(each(costs, cpu)).Seconds())
 		unit := strings.ReplaceAll(m.name, " ", "-")
-		b.ReportMetric(median(costs, cpu).Seconds(), unit+"-cpu-s")
+		b.ReportMetric(median(each(costs, cpu)).Seconds(), unit+"-cpu-s")
 	}
 	_ = w.Flush()
 	b.Log(text.String())
 }
 
-func median(costs []cost, of func(cost) time.Duration) time.Duration {
-	values := make([]time.Duration, len(costs))
-	for i, c := range costs {
-		values[i] = of(c)
+func each[T, V any](list []T, of func(T) V) []V {
+	values := make([]V, len(list))
+	for i, one := range list {
+		values[i] = of(one)
 	}
-	slices.Sort(values)
-	return values[len(values)/2]
+	return values
 }
 
-func extreme(costs []cost, pick func([]time.Duration) time.Duration) time.Duration {
-	values := make([]time.Duration, len(costs))
-	for i, c := range costs {
-		values[i] = c.user + c.system
-	}
-	return pick(values)
+// median is the upper one of two in the middle.
+func median[V cmp.Ordered](values []V) V {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
 }

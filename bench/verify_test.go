@@ -62,13 +62,9 @@ func BenchmarkVerify(b *testing.B) {
 	fmt.Fprintln(w, "\twall s\tmin … max\tclient CPU s")
 	for _, m := range methods {
 		costs := measured[m.name]
-		wall := func(c cost) time.Duration { return c.wall }
-		walls := make([]time.Duration, len(costs))
-		for i, c := range costs {
-			walls[i] = c.wall
-		}
-		fmt.Fprintf(w, "%s\t%.2f\t%.2f … %.2f\t%.2f\n", m.name, median(costs, wall).Seconds(), slices.Min(walls).Seconds(), slices.Max(walls).Seconds(),
-			median(costs, func(c cost) time.Duration { return c.user + c.system }).Seconds())
+		walls := each(costs, func(c cost) time.Duration { return c.wall })
+		fmt.Fprintf(w, "%s\t%.2f\t%.2f … %.2f\t%.2f\n", m.name, median(walls).Seconds(), slices.Min(walls).Seconds(), slices.Max(walls).Seconds(),
+			median(each(costs, func(c cost) time.Duration { return c.user + c.system })).Seconds())
 	}
 	_ = w.Flush()
 	ratios := make([]float64, rounds)

@@ -26,11 +26,16 @@ func TestPlannerKilledAtRandomPoints(t *testing.T) {
 			t.Parallel()
 			rng := rand.New(rand.NewPCG(uint64(number(t, "PGCONVOY_TEST_CHAOS_SEED", 1)), uint64(i)))
 			s := newScene(t, rng, setup{unlogged: true, writes: true, settings: scriptedSettings})
+			struck := false
 			f := fault{
-				kind: "planner killed", at: (float64(i) + rng.Float64()) / float64(points) * 0.97,
-				lag: time.Duration(rng.IntN(200)) * time.Millisecond, do: (*scene).killKeptPlanner,
+				kind: "planner killed", at: (float64(i) + rng.Float64()) / float64(points) * 0.95, lag: time.Duration(rng.IntN(200)) * time.Millisecond,
+				do: func(s *scene, f fault) func() {
+					struck = true
+					return s.killKeptPlanner(f)
+				},
 			}
 			s.play([]fault{f}, 3, nil)
+			require.True(t, struck, "the run ended before its planner was killed")
 			s.judge()
 			require.False(t, s.lost)
 		})

@@ -105,8 +105,8 @@ const userRelation = `n.nspname NOT IN ('pg_catalog', 'pg_toast', 'information_s
 		WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')`
 
 const (
-	columnNames   = "SELECT coalesce(pg_catalog.array_agg(a.attname::text ORDER BY a.attnum), '{}') AS names"
-	copiedColumns = ` FROM pg_catalog.pg_attribute a
+	columnNames = "SELECT coalesce(pg_catalog.array_agg(a.attname::text ORDER BY a.attnum), '{}') AS names"
+	fromCopied  = ` FROM pg_catalog.pg_attribute a
 	WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''`
 )
 
@@ -197,7 +197,7 @@ func (cat *Catalog) readTables(ctx context.Context, c *Conn, without []string) e
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
 	LEFT JOIN pg_catalog.pg_inherits i ON c.relispartition AND i.inhrelid = c.oid
-	CROSS JOIN LATERAL (`+columnNames+`, pg_catalog.bool_and(a.atttypid IN (SELECT id FROM portable)) AS portable`+copiedColumns+`) cols
+	CROSS JOIN LATERAL (`+columnNames+`, pg_catalog.bool_and(a.atttypid IN (SELECT id FROM portable)) AS portable`+fromCopied+`) cols
 	LEFT JOIN LATERAL (
 		SELECT CASE
 			WHEN pg_catalog.bool_or(k.attnum = 0 OR t.oid IS NULL OR t.oid >= 16384 OR t.typtype <> 'b' OR t.typcategory IN ('A', 'E', 'C', 'P')) THEN 'local'
@@ -323,7 +323,7 @@ func (cat *Catalog) readExtensionConfig(ctx context.Context, c *Conn, without []
 	CROSS JOIN LATERAL unnest(e.extconfig, e.extcondition) AS x(id, condition)
 	JOIN pg_catalog.pg_class c ON c.oid = x.id AND c.relkind IN ('r', 'S')
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-	CROSS JOIN LATERAL (`+columnNames+copiedColumns+`) cols
+	CROSS JOIN LATERAL (`+columnNames+fromCopied+`) cols
 	CROSS JOIN LATERAL (SELECT coalesce(pg_catalog.array_agg(DISTINCT k.confrelid), '{}') AS oids FROM pg_catalog.pg_constraint k
 		WHERE k.contype = 'f' AND k.conrelid = c.oid AND k.confrelid <> c.oid AND k.confrelid = ANY (e.extconfig)) refs
 	WHERE n.nspname <> ALL ($1)

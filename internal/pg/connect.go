@@ -195,7 +195,8 @@ func (c *Conn) prepareSession(ctx context.Context, o Options) error {
 	if o.Side == Target {
 		sql += "; " + indexMemorySQL
 	}
-	// Under the extended protocol pgx would prepare it for good, under its simple one it insists on UTF8.
+	// In one round trip; alone, pgx would prepare it for good, or insist on UTF8. There is no row if a pooler
+	// has switched the session, which the preflight says.
 	sql += "; SELECT pid, backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()"
 	results, err := c.PgConn().Exec(ctx, sql).ReadAll()
 	if err != nil {

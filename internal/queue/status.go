@@ -12,10 +12,10 @@ import (
 )
 
 // PutStatus says how far the run is, for those who reach the queue and not the
-// databases, in its public form. Lists that make it larger than a message can be are cut; the
-// counts beside them are not. It is idempotent. It returns [ErrGone] when there
-// is no bucket and a [TransientError] when the server cannot be reached; the
-// run goes on then, unseen.
+// databases, in its public form. Lists that make it larger than a message can be
+// are cut; the counts beside them are not. It is idempotent. It returns
+// [ErrGone] when there is no bucket and a [TransientError] when the server
+// cannot be reached; the run goes on then, unseen.
 func (q *Queue) PutStatus(ctx context.Context, s tasks.RunStatus) error {
 	var err error
 	if s.Run != q.run || s.RunUID != q.uid {

@@ -45,6 +45,15 @@ func build(t *testing.T, name string) string {
 	return filepath.Join(commandsDir(), name)
 }
 
+// external are the options of a run whose queue is on a server of its own.
+func external(t *testing.T, src, dst *pgtest.Database) (run.Options, *natstest.Server) {
+	t.Helper()
+	server := natstest.Start(t)
+	o := options(t, src, dst)
+	o.Config.NATS.URL = config.Secret(server.URL())
+	return o, server
+}
+
 // process is a worker process.
 type process struct {
 	*exec.Cmd
@@ -99,8 +108,7 @@ func TestExternalQueueWithThreeWorkers(t *testing.T) {
 	src := pgtest.Source(t).Museum(t)
 	dst := pgtest.Target(t).Database(t)
 	dst.Server.MuseumRoles(t)
-	o := options(t, src, dst)
-	o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
+	o, _ := external(t, src, dst)
 	o.Config.KeepLedger = true
 	binary := build(t, "worker")
 	for range 3 {
@@ -119,8 +127,7 @@ func TestWorkerNeedsNoDisk(t *testing.T) {
 	t.Parallel()
 	src, dst := pgtest.Source(t).Museum(t), pgtest.Target(t).Database(t)
 	dst.Server.MuseumRoles(t)
-	o := options(t, src, dst)
-	o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
+	o, _ := external(t, src, dst)
 	shell, err := exec.LookPath("sh")
 	require.NoError(t, err)
 	p := &process{Cmd: exec.CommandContext(context.WithoutCancel(t.Context()), shell, "-c", `ulimit -f 0; exec "$0"`, build(t, "worker"))}
@@ -176,9 +183,8 @@ func TestWorkerKilledInTheMiddleOfAPart(t *testing.T) {
 	t.Parallel()
 	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
 	release := gated(t, src, dst, 30_000)
-	o := options(t, src, dst)
+	o, _ := external(t, src, dst)
 	o.Config.Split.LargerThan = 4 << 20
-	o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
 	o.Config.KeepLedger = true
 	o.AckWait = 2 * time.Second
 	binary := build(t, "worker")
@@ -206,9 +212,7 @@ func TestQueueServerIsAwayForAWhile(t *testing.T) {
 	t.Parallel()
 	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
 	release := gated(t, src, dst, 10_000)
-	server := natstest.Start(t)
-	o := options(t, src, dst)
-	o.Config.NATS.URL = config.Secret(server.URL())
+	o, server := external(t, src, dst)
 	o.Config.Workers = config.Yes
 	o.Config.Bundle.MaxTable, o.Config.Split.LargerThan = 0, 1<<30
 	o.AckWait = 2 * time.Second
@@ -229,9 +233,7 @@ func TestQueueServerIsAwayAtTheEnd(t *testing.T) {
 	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
 	release := gated(t, src, dst, 10)
 	src.Exec(t, "CREATE MATERIALIZED VIEW late AS SELECT gate(5000) AS passed")
-	server := natstest.Start(t)
-	o := options(t, src, dst)
-	o.Config.NATS.URL = config.Secret(server.URL())
+	o, server := external(t, src, dst)
 	o.Config.Verify = config.VerifyNone
 	wait := start(t.Context(), o)
 	startWorker(t, build(t, "worker"), o)
@@ -262,8 +264,7 @@ func TestInterruptDrainsTheFleet(t *testing.T) {
 	t.Parallel()
 	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
 	release := gated(t, src, dst, 10_000)
-	o := options(t, src, dst)
-	o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
+	o, _ := external(t, src, dst)
 	o.Config.Bundle.MaxTable, o.Config.Split.LargerThan = 0, 1<<30
 	ctx, interrupt := context.WithCancel(t.Context())
 	wait := start(ctx, o)

@@ -185,8 +185,7 @@ func TestStandbyTakesOver(t *testing.T) {
 	t.Parallel()
 	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
 	release := gated(t, src, dst, 10_000)
-	o := options(t, src, dst)
-	o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
+	o, _ := external(t, src, dst)
 	o.Config.Workers = config.Yes
 	o.Config.KeepLedger = true
 	o.AckWait = 2 * time.Second
@@ -217,8 +216,7 @@ func TestTwoPlannersCannotOwnARun(t *testing.T) {
 	t.Parallel()
 	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
 	release := gated(t, src, dst, 10_000)
-	o := options(t, src, dst)
-	o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
+	o, _ := external(t, src, dst)
 	o.Config.Workers = config.Yes
 	wait := start(t.Context(), o)
 	awaitGate(t, dst, 2)

@@ -89,8 +89,7 @@ func TestVerifyByThreeWorkers(t *testing.T) {
 	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
 	src.Exec(t, `CREATE TABLE big (id int PRIMARY KEY, pad text); INSERT INTO big SELECT i, repeat(md5(i::text), 5) FROM generate_series(1, 20000) i;
 		CREATE TABLE small (id int PRIMARY KEY); INSERT INTO small VALUES (1)`)
-	o := options(t, src, dst)
-	o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
+	o, _ := external(t, src, dst)
 	o.Config.KeepLedger = true
 	binary := build(t, "worker")
 	var workers []*process
