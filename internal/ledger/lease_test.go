@@ -170,7 +170,8 @@ func TestFollowersWaitAgain(t *testing.T) {
 		asked <- idsOf(list)
 	}()
 	require.Eventually(t, func() bool {
-		return db.Query(t, "SELECT count(*) FROM pg_locks WHERE relation = 'pgconvoy.need'::regclass AND NOT granted") == "1"
+		return db.Query(t, `SELECT count(*) FROM pg_locks WHERE relation = 'pgconvoy.need'::regclass AND NOT granted
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`) == "1"
 	}, wait, tick)
 	_, err = c.Exec(t.Context(), "COMMIT")
 	require.NoError(t, err)

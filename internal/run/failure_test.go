@@ -102,9 +102,7 @@ func TestInterruptDrainsAndCleanupUndoes(t *testing.T) {
 	o.Config.Grace = 100 * time.Millisecond
 	ctx, interrupt := context.WithCancelCause(t.Context())
 	wait := start(ctx, o)
-	require.Eventually(t, func() bool {
-		return dst.Query(t, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted") != "0"
-	}, time.Minute, 10*time.Millisecond)
+	awaitQuery(t, dst, "t", sqlHeld)
 	errSignal := errors.New("interrupted by a person")
 	interrupt(errSignal)
 	report, err := wait()

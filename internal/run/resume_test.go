@@ -74,8 +74,7 @@ func interrupt(t *testing.T, workers int) *interrupted {
 	}
 	awaitQuery(t, r.dst, "t", "SELECT to_regclass('pgconvoy.task') IS NOT NULL")
 	awaitQuery(t, r.dst, "0", `SELECT count(*) FROM pgconvoy.task WHERE wave = 'wave:data' AND state <> 'done' AND kind IN ('copy', 'bundle', 'large-objects') AND id NOT LIKE 'copy.public.big.%'`)
-	awaitQuery(t, r.dst, "t", `SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted
-		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+	awaitQuery(t, r.dst, "t", sqlHeld)
 	planner.kill(t)
 	return r
 }
