@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 )
 
@@ -58,6 +56,14 @@ func gates() []check {
 	}
 }
 
+// counts must be taken before the run opens more sessions and locks tables.
+func counts() []check {
+	return []check{
+		{"connections", checkConnections},
+		{"locks", checkLocks},
+	}
+}
+
 // checks lists every other check, in the order in which findings are shown.
 func checks() []check {
 	return []check{
@@ -79,8 +85,6 @@ func checks() []check {
 		{"locale", checkLocale},
 		{"collations", checkCollations},
 		{"removed-features", checkRemovedFeatures},
-		{"connections", checkConnections},
-		{"locks", checkLocks},
 		{"snapshot-age", checkSnapshotAge},
 		{"source-standby", checkSourceStandby},
 		{"source-activity", checkSourceActivity},
@@ -97,23 +101,63 @@ func checks() []check {
 // The error says which checks could not be carried out; the findings of the
 // others come with it.
 func Run(ctx context.Context, in Input) (Findings, error) {
-	p := &probe{Input: in}
-	if err := p.readServers(ctx); err != nil {
-		return nil, fmt.Errorf("check servers: %w", err)
+	p, err := Begin(ctx, in)
+	if err != nil {
+		return nil, err
 	}
-	found, err := runAll(ctx, p, gates())
-	if err != nil || len(found.Blockers()) > 0 {
-		return found, err
-	}
-	more, err := runAll(ctx, p, checks())
-	return append(found, more...), err
+	return p.Finish(ctx)
 }
 
-func runAll(ctx context.Context, p *probe, list []check) (Findings, error) {
-	var all Findings
+// Preflight is [Run] in two steps: after [Begin], the run may open sessions and
+// lock tables while [Preflight.Finish] goes on.
+type Preflight struct {
+	probe   *probe
+	found   Findings
+	err     error
+	refused bool // the databases cannot be a pair
+}
+
+// Begin carries out those checks that the others depend on, and those that count
+// sessions and locks.
+func Begin(ctx context.Context, in Input) (*Preflight, error) {
+	f := &Preflight{probe: &probe{Input: in}}
+	if err := f.probe.readServers(ctx); err != nil {
+		return nil, fmt.Errorf("check servers: %w", err)
+	}
+	f.found, f.err = runAll(ctx, f.probe, gates())
+	f.refused = f.err != nil || len(f.found.Blockers()) > 0
+	if f.refused {
+		return f, nil
+	}
+	var more Findings
+	more, f.err = runAll(ctx, f.probe, counts())
+	f.found = append(f.found, more...)
+	return f, nil
+}
+
+// Passing reports whether no check has failed so far.
+func (f *Preflight) Passing() bool { return f.err == nil && len(f.found.Blockers()) == 0 }
+
+// Finish carries out the other checks and returns the findings of all.
+func (f *Preflight) Finish(ctx context.Context) (Findings, error) {
+	if f.refused {
+		return f.found, f.err
+	}
+	more, err := runAll(ctx, f.probe, checks())
+	return append(f.found, more...), errors.Join(f.err, err)
+}
+
+// runAll runs checks in one read-only transaction on each side, and in another
+// one after a query has failed, so that it does not take the next ones with it.
+func runAll(ctx context.Context, p *probe, list []check) (all Findings, err error) {
 	var errs []error
+	defer func() { err = errors.Join(append(errs, endAll(ctx, p))...) }()
 	for _, c := range list {
-		found, err := inReadOnly(ctx, p, c)
+		if err := beginAll(ctx, p); err != nil {
+			errs = append(errs, fmt.Errorf("check %s: %w", c.name, err))
+			break
+		}
+		found, err := c.run(ctx, p)
 		all = append(all, found...)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("check %s: %w", c.name, err))
@@ -122,19 +166,36 @@ func runAll(ctx context.Context, p *probe, list []check) (Findings, error) {
 			break // the others would only say the same
 		}
 	}
-	return all, errors.Join(errs...)
+	return all, nil
 }
 
-// inReadOnly runs a check in a transaction of its own on both sides, so that
-// one whose query fails does not take the next ones with it.
-func inReadOnly(ctx context.Context, p *probe, c check) (found Findings, err error) {
-	for _, conn := range []*pg.Conn{p.Source, p.Target} {
-		// READ COMMITTED: counting sessions and locks must not depend on what the role's default is.
-		tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadOnly})
-		if err != nil {
-			return nil, fmt.Errorf("begin on %s: %w", conn.Side(), err)
+// beginAll begins a transaction where there is none that works. In READ COMMITTED,
+// as counting sessions and locks must not depend on what the role's default is.
+func beginAll(ctx context.Context, p *probe) error {
+	for _, c := range []*pg.Conn{p.Source, p.Target} {
+		sql := "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
+		switch c.PgConn().TxStatus() {
+		case 'T':
+			continue
+		case 'E':
+			sql = "ROLLBACK; " + sql
 		}
-		defer func() { err = errors.Join(err, tx.Rollback(ctx)) }()
+		if _, err := c.Exec(ctx, sql); err != nil {
+			return fmt.Errorf("begin on %s: %w", c.Side(), err)
+		}
 	}
-	return c.run(ctx, p)
+	return nil
+}
+
+func endAll(ctx context.Context, p *probe) error {
+	var errs []error
+	for _, c := range []*pg.Conn{p.Source, p.Target} {
+		if c.IsClosed() || c.PgConn().TxStatus() == 'I' {
+			continue
+		}
+		if _, err := c.Exec(ctx, "ROLLBACK"); err != nil {
+			errs = append(errs, fmt.Errorf("end on %s: %w", c.Side(), err))
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -34,8 +34,8 @@ func (l *Ledger) lockKey(id tasks.ID) int32 {
 
 // Take begins the task's transaction on c, takes the task's lock and reads the
 // task. It returns [tasks.ErrBusy] if another worker holds the lock and
-// [ErrNoTask] if there is no such task; the transaction is open in every case,
-// and the caller ends it.
+// [ErrNoTask] if there is no such task; the transaction may be open in every
+// case, and the caller ends it.
 //
 // The isolation level is explicit, as a role or database may have another
 // default, and the state is read by a statement of its own: one that also took
@@ -43,25 +43,25 @@ func (l *Ledger) lockKey(id tasks.ID) int32 {
 // holder, and the task would run twice.
 func (l *Ledger) Take(ctx context.Context, c *pg.Conn, id tasks.ID) (tasks.Task, tasks.State, error) {
 	t := tasks.Task{ID: id}
-	if _, err := c.Exec(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"); err != nil {
-		return t, "", fmt.Errorf("begin task: %w", err)
-	}
 	var locked bool
-	if err := c.QueryRow(ctx, "SELECT pg_catalog.pg_try_advisory_xact_lock($1, $2)", lockClass, l.lockKey(id)).Scan(&locked); err != nil {
-		return t, "", fmt.Errorf("lock task: %w", err)
-	}
-	if !locked {
-		return t, "", tasks.ErrBusy
-	}
 	var state tasks.State
-	err := c.QueryRow(ctx, `SELECT t.kind, t.grp, t.wave, t.spec, t.weight, t.state, t.again FROM pgconvoy.task t
+	batch := &pgx.Batch{} // in one round trip; each statement has a snapshot of its own all the same
+	batch.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+	batch.Queue("SELECT pg_catalog.pg_try_advisory_xact_lock($1, $2)", lockClass, l.lockKey(id)).
+		QueryRow(func(row pgx.Row) error { return row.Scan(&locked) })
+	batch.Queue(`SELECT t.kind, t.grp, t.wave, t.spec, t.weight, t.state, t.again FROM pgconvoy.task t
 		JOIN pgconvoy.run r ON r.run = t.run WHERE t.run = $1 AND r.uid = $2 AND t.id = $3`, l.run.Name, l.run.UID, string(id)).
-		Scan(&t.Kind, &t.Group, &t.Wave, &t.Spec, &t.Weight, &state, &t.Again)
+		QueryRow(func(row pgx.Row) error {
+			return row.Scan(&t.Kind, &t.Group, &t.Wave, &t.Spec, &t.Weight, &state, &t.Again)
+		})
+	err := c.SendBatch(ctx, batch).Close()
 	switch {
-	case errors.Is(err, pgx.ErrNoRows), pg.IsCode(err, "42P01"):
+	case errors.Is(err, pgx.ErrNoRows) && locked, pg.IsCode(err, "42P01"):
 		return t, "", ErrNoTask
-	case err != nil:
-		return t, "", fmt.Errorf("read task: %w", err)
+	case err != nil && !errors.Is(err, pgx.ErrNoRows):
+		return t, "", fmt.Errorf("take task: %w", err)
+	case !locked:
+		return tasks.Task{ID: id}, "", tasks.ErrBusy
 	}
 	return t, state, nil
 }
@@ -176,19 +176,16 @@ const unblockSQL = `WITH finished AS MATERIALIZED (
 // delivery asks, so that a worker that dies between its commit and its
 // publishing loses nothing.
 func (l *Ledger) Unblocked(ctx context.Context, c *pg.Conn, t tasks.Task) ([]tasks.Task, error) {
-	_, err := c.Exec(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
-	if err != nil {
-		return nil, fmt.Errorf("look for unblocked tasks: %w", err)
-	}
-	rows, err := c.Query(ctx, unblockSQL, l.run.Name, string(t.Group), string(t.Wave), t.Kind == tasks.KindBundle, string(t.ID))
-	if err != nil {
-		return nil, fmt.Errorf("look for unblocked tasks: %w", err)
-	}
-	list, err := pgx.CollectRows(rows, scanReference)
-	if err != nil {
-		return nil, fmt.Errorf("look for unblocked tasks: %w", err)
-	}
-	if _, err := c.Exec(ctx, "COMMIT"); err != nil {
+	var list []tasks.Task
+	batch := &pgx.Batch{}
+	batch.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+	batch.Queue(unblockSQL, l.run.Name, string(t.Group), string(t.Wave), t.Kind == tasks.KindBundle, string(t.ID)).
+		Query(func(rows pgx.Rows) (err error) {
+			list, err = pgx.CollectRows(rows, scanReference)
+			return err
+		})
+	batch.Queue("COMMIT")
+	if err := c.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, fmt.Errorf("promote unblocked tasks: %w", err)
 	}
 	return list, nil

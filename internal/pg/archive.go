@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Archive is the schema of a database as pg_dump wrote it: its table of
@@ -23,26 +25,26 @@ type Archive struct {
 func (t Tools) ReadArchive(ctx context.Context, file string) (Archive, error) {
 	a := Archive{File: file, tools: t}
 	// A verbose list holds the dependencies, but every entry whatever section is asked for.
-	verbose, err := t.restore(ctx, "--verbose", "--list", file)
-	if err != nil {
+	flags := [][]string{{"--verbose"}, {"--section=pre-data"}, {"--section=post-data"}}
+	lists := make([][]Entry, len(flags))
+	group, listing := errgroup.WithContext(ctx)
+	for i, f := range flags {
+		group.Go(func() error {
+			list, err := t.restore(listing, append(f, "--list", file)...)
+			if err == nil {
+				lists[i], err = parseList(list)
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
 		return a, err
 	}
-	all, err := parseList(verbose)
-	if err != nil {
-		return a, err
-	}
+	all := lists[0]
 	post := make(map[int]bool, len(all))
-	for _, section := range []string{"pre-data", "post-data"} {
-		list, err := t.restore(ctx, "--list", "--section="+section, file)
-		if err != nil {
-			return a, err
-		}
-		entries, err := parseList(list)
-		if err != nil {
-			return a, err
-		}
+	for i, entries := range lists[1:] {
 		for _, e := range entries {
-			post[e.DumpID] = section == "post-data"
+			post[e.DumpID] = i == 1
 		}
 	}
 	seen := false

@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Tools are the client programs that read the source's schema.
@@ -78,26 +80,35 @@ func toolDirs(dir string) []string {
 func toolsIn(ctx context.Context, dir string) (Tools, error) {
 	t := Tools{Dump: filepath.Join(dir, "pg_dump"), Restore: filepath.Join(dir, "pg_restore")}
 	majors := [2]int{}
+	var group errgroup.Group
 	for i, program := range []string{t.Dump, t.Restore} {
 		if _, err := os.Stat(program); err != nil {
 			return Tools{}, err
 		}
-		out, err := exec.CommandContext(ctx, program, "--version").Output()
-		if err != nil {
-			return Tools{}, fmt.Errorf("ask %s for its version: %w", program, err)
-		}
-		fields := strings.Fields(string(out)) // pg_dump (PostgreSQL) 15.20 (Debian …)
-		if len(fields) < 3 {
-			return Tools{}, fmt.Errorf("unknown version of %s: %q", program, out)
-		}
-		version, err := ServerVersion(fields[2])
-		if err != nil {
-			return Tools{}, err
-		}
-		majors[i] = version / 10000
+		group.Go(func() (err error) {
+			majors[i], err = majorOf(ctx, program)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return Tools{}, err
 	}
 	t.Major = min(majors[0], majors[1])
 	return t, nil
+}
+
+// majorOf asks a program of PostgreSQL for its major version.
+func majorOf(ctx context.Context, program string) (int, error) {
+	out, err := exec.CommandContext(ctx, program, "--version").Output()
+	if err != nil {
+		return 0, fmt.Errorf("ask %s for its version: %w", program, err)
+	}
+	fields := strings.Fields(string(out)) // pg_dump (PostgreSQL) 15.20 (Debian …)
+	if len(fields) < 3 {
+		return 0, fmt.Errorf("unknown version of %s: %q", program, out)
+	}
+	version, err := ServerVersion(fields[2])
+	return version / 10000, err
 }
 
 // DumpSchema writes the pre-data and post-data sections of the database that o

@@ -310,7 +310,9 @@ func (b *builder) foreignKey(f pg.ForeignKey, table pg.Relation, references *pg.
 		needs = append(needs, extensionGroup)
 	}
 	partitioned := table.Kind == "p" || references == nil || references.Kind == "p"
-	apart := f.Validated && f.Enforced && (!partitioned || b.in.TargetMajor >= 18)
+	// Small tables are checked in less time than another task takes.
+	small := b.bundled[f.Table] && b.bundled[f.References]
+	apart := f.Validated && f.Enforced && !small && (!partitioned || b.in.TargetMajor >= 18)
 	only, suffix := "ONLY ", ""
 	if table.Kind == "p" {
 		only = ""

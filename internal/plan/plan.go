@@ -2,8 +2,9 @@
 // archive, into the immutable list of tasks of a run. It is pure: no I/O, no
 // clock, the same input gives the same plan. Which object is copied how, in
 // what order, and what waits for what is decided here and nowhere else:
-// select.go places every entry of the archive, tables.go every table, and
-// constraints.go, late.go and verify.go what follows from them.
+// select.go places every entry of the archive, schema.go orders those that come
+// before the rows, tables.go places every table, and constraints.go, late.go and
+// verify.go what follows from them.
 package plan
 
 import (
@@ -106,6 +107,8 @@ type builder struct {
 	analyzed map[uint32]tasks.Group
 	verified []verified
 	entrySQL map[int]pg.EntrySQL // by dump ID
+
+	schemaTasks int
 }
 
 func newBuilder(in Input) *builder {
@@ -161,53 +164,6 @@ func (b *builder) add(t tasks.Task, spec any) error {
 	t.Spec = made.Spec
 	b.plan.Tasks = append(b.plan.Tasks, t)
 	return nil
-}
-
-// schema adds the chunks of pre-data, each waiting for the one before.
-func (b *builder) schema() error {
-	var after []tasks.Group
-	entries := slices.Concat(b.in.Selection.Pre, b.in.Selection.Statistics)
-	for i, chunk := range b.chunks(entries) {
-		t := tasks.Task{
-			Kind: tasks.KindSchema, ID: tasks.NewID(tasks.KindSchema, "pre-data", fmt.Sprintf("c%04d", i+1)),
-			Group: tasks.Group(fmt.Sprintf("pre-data:%d", i+1)), Wave: tasks.WaveSchema, Needs: after,
-		}
-		if err := b.add(t, tasks.Statements{Statements: chunk}); err != nil {
-			return err
-		}
-		after = []tasks.Group{t.Group}
-	}
-	return nil
-}
-
-// schemaChunk is how many archive entries one transaction runs: enough to make
-// commits rare, few enough for the lock table of a server with default settings.
-const schemaChunk = 300
-
-// chunks turns entries into the statements of one task each.
-func (b *builder) chunks(entries []pg.Entry) [][]tasks.Statement {
-	var chunks [][]tasks.Statement
-	for part := range slices.Chunk(entries, schemaChunk) {
-		statements := make([]tasks.Statement, 0, len(part))
-		settings := ""
-		for _, e := range part {
-			sql := b.entrySQL[e.DumpID]
-			text := sql.SQL
-			if sql.Settings != settings {
-				settings = sql.Settings
-				text = local(settings) + "\n" + text
-			}
-			statements = append(statements, tasks.Statement{Label: e.Desc + " " + e.Rest, SQL: text})
-		}
-		chunks = append(chunks, statements)
-	}
-	return chunks
-}
-
-// local bounds settings to the transaction: the session that it runs in goes
-// on to other tasks, whose indexes would land in the tablespace of this one.
-func local(settings string) string {
-	return strings.ReplaceAll(settings, "SET default_", "SET LOCAL default_")
 }
 
 // check refuses a plan that could never finish: every group that is needed

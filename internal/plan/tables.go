@@ -174,7 +174,7 @@ func (b *builder) bundle(name string, tables []pg.Relation, bytes int64) error {
 		if err != nil {
 			return err
 		}
-		loaded := tasks.Loaded{Copy: tasks.Copy{Table: tableOf(r), Freeze: freezable(r), Binary: b.binary(r), Digest: b.digests()}, After: after}
+		loaded := tasks.Loaded{Copy: tasks.Copy{Table: tableOf(r), Freeze: freezable(r) && r.Bytes >= freezeFrom, Binary: b.binary(r), Digest: b.digests()}, After: after}
 		switch {
 		case b.analyzedLate(r):
 			if err := b.analyzeLate(r); err != nil {
@@ -191,6 +191,12 @@ func (b *builder) bundle(name string, tables []pg.Relation, bytes int64) error {
 	}
 	return b.add(t, spec)
 }
+
+// freezeFrom is the size in bytes from which rows of a bundle are written frozen.
+// That needs a TRUNCATE, which costs the target three new files a table, one of
+// them written to disk at once: as much as 1,000 small rows, and more than the
+// VACUUM that finds a few pages to freeze later.
+const freezeFrom = 1 << 20
 
 // digests reports whether rows are hashed while they are copied.
 func (b *builder) digests() bool { return b.in.Options.Verify == tasks.LevelDigest }

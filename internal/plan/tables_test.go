@@ -71,7 +71,7 @@ func TestBundleHoldsAllOfATable(t *testing.T) {
 	p := w.build(t)
 	b := decode[tasks.Bundle](t, p.task(t, "copy.bundle.b0001"))
 	require.Equal(t, []string{"a", "b"}, names(b.Tables))
-	require.True(t, b.Tables[0].Copy.Freeze)
+	require.False(t, b.Tables[0].Copy.Freeze, "TRUNCATE costs more than a few pages are worth")
 	var after []string
 	for _, s := range slices.Concat(b.Tables[0].After, b.Tables[0].Analyze) {
 		after = append(after, s.SQL)

@@ -335,3 +335,11 @@ func names(tables []tasks.Loaded) []string {
 	}
 	return list
 }
+
+// dumpID returns the dump ID of the entry with the label.
+func (w *world) dumpID(t *testing.T, label string) int {
+	t.Helper()
+	i := slices.IndexFunc(w.entries, func(e pg.Entry) bool { return e.Desc+" "+e.Rest == label })
+	require.GreaterOrEqual(t, i, 0, label)
+	return w.entries[i].DumpID
+}

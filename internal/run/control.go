@@ -164,17 +164,14 @@ func Cancel(ctx context.Context, o Options, how Cancellation) error {
 	if err := l.SetWish(ctx, target, wish); err != nil {
 		return err
 	}
-	if !o.Config.Embedded() {
-		if _, err := deleteStream(ctx, o); err != nil {
-			return err
-		}
-	}
-	if how.Now {
-		if err := endSessions(ctx, o, l, target); err != nil {
-			return err
-		}
+	if err := stopWork(ctx, o, l, target, how); err != nil {
+		return err
 	}
 	if err := awaitOwn(ctx, o, target); err != nil {
+		return err
+	}
+	// The planner may have made the queue anew before it saw the wish.
+	if err := stopWork(ctx, o, l, target, how); err != nil {
 		return err
 	}
 	if err := awaitHands(ctx, l, target); err != nil {
@@ -192,6 +189,20 @@ func Cancel(ctx context.Context, o Options, how Cancellation) error {
 		return fmt.Errorf("hand over to cleanup: %w", err)
 	}
 	return Cleanup(ctx, o)
+}
+
+// stopWork takes the queue from the workers and, if they are not to be waited for,
+// what they have in hand.
+func stopWork(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Conn, how Cancellation) error {
+	if !o.Config.Embedded() {
+		if _, err := deleteStream(ctx, o); err != nil {
+			return err
+		}
+	}
+	if !how.Now {
+		return nil
+	}
+	return endSessions(ctx, o, l, target)
 }
 
 // awaitOwn waits until the planner of the run, which has seen the wish, is gone.

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/config"
@@ -24,8 +27,11 @@ type Prepared struct {
 	Plan tasks.Plan
 
 	source, target *pg.Conn
+	checking       *pg.Conn // on the source, beside the session with the snapshot; nil if there is none
 	fingerprint    tasks.Fingerprint
 	snapshot       pg.Snapshot
+	catalog        pg.Catalog
+	toc            pg.Archive
 	tools          pg.Tools
 	dir            string // of temporary files
 	archive        string // file
@@ -37,9 +43,11 @@ var errChanged = errors.New("definitions on the source changed while they were r
 // planTries is how often a plan is made anew when definitions change meanwhile.
 const planTries = 3
 
-// Prepare checks both databases and makes the plan. It changes nothing.
+// Prepare checks both databases and makes the plan. It changes nothing. The
+// plan is made while the preflight goes on, in a session of its own, and is of no
+// interest if that finds something.
 func Prepare(ctx context.Context, o Options) (_ *Prepared, err error) {
-	p, err := Check(ctx, o)
+	p, preflight, err := begin(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -48,17 +56,42 @@ func Prepare(ctx context.Context, o Options) (_ *Prepared, err error) {
 			p.Close()
 		}
 	}()
-	if err := p.tempDir(); err != nil {
+	if !preflight.Passing() {
+		return nil, p.finish(ctx, preflight)
+	}
+	p.checking = p.source
+	if p.source, err = connectSide(ctx, o, pg.Source); err != nil {
 		return nil, err
 	}
+	planning, stop := context.WithCancel(ctx)
+	defer stop()
+	planned := make(chan error, 1)
+	go func() { planned <- p.read(planning) }()
+	checkErr := p.finish(ctx, preflight)
+	if checkErr != nil {
+		stop()
+	}
+	planErr := <-planned
+	if err := cmp.Or(checkErr, planErr); err != nil {
+		return nil, err
+	}
+	return p, p.build(ctx)
+}
+
+// read takes the snapshot and reads what it shows, again if definitions change
+// meanwhile.
+func (p *Prepared) read(ctx context.Context) error {
+	if err := p.tempDir(); err != nil {
+		return err
+	}
 	for try := 1; ; try++ {
-		err = p.plan(ctx)
+		err := p.readOnce(ctx)
 		if !errors.Is(err, errChanged) || try == planTries {
-			return p, err
+			return err
 		}
-		o.Log.Warn("plan is made anew", "err", err, "attempt", try)
+		p.Log.Warn("source is read anew", "err", err, "attempt", try)
 		if _, err := p.source.Exec(ctx, "ROLLBACK"); err != nil {
-			return nil, fmt.Errorf("end the snapshot: %w", err)
+			return fmt.Errorf("end the snapshot: %w", err)
 		}
 	}
 }
@@ -67,36 +100,54 @@ func Prepare(ctx context.Context, o Options) (_ *Prepared, err error) {
 // check fails, is a [*check.FailedError] with every finding; warnings are
 // logged. The caller closes what it returns.
 func Check(ctx context.Context, o Options) (_ *Prepared, err error) {
-	p, err := connectBoth(ctx, o)
+	p, preflight, err := begin(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			p.Close()
-		}
-	}()
+	if err := p.finish(ctx, preflight); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// begin connects to both databases and begins the preflight.
+func begin(ctx context.Context, o Options) (*Prepared, *check.Preflight, error) {
+	p, err := connectBoth(ctx, o)
+	if err != nil {
+		return nil, nil, err
+	}
 	var toolsErr error
 	p.tools, toolsErr = pg.FindTools(ctx, o.Config.PGBindir, p.source.Major(), p.target.Major())
-	findings, err := check.Run(ctx, check.Input{
+	preflight, err := check.Begin(ctx, check.Input{
 		Source: p.source, Target: p.target, Connections: connections(o.Config), Tools: p.tools, ToolsErr: toolsErr,
 	})
 	if err != nil {
-		return nil, err
+		p.Close()
+		return nil, nil, err
+	}
+	return p, preflight, nil
+}
+
+// finish ends the preflight and logs its warnings.
+func (p *Prepared) finish(ctx context.Context, preflight *check.Preflight) error {
+	findings, err := preflight.Finish(ctx)
+	if err != nil {
+		return err
 	}
 	for _, f := range findings.Warnings() {
-		o.Log.Warn(f.What, "check", f.Check, "hint", f.Hint)
+		p.Log.Warn(f.What, "check", f.Check, "hint", f.Hint)
 	}
 	if err := findings.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	return p, p.fingerprints(ctx)
+	return p.fingerprints(ctx)
 }
 
 // connections returns how many sessions the run opens at most: a task has one
 // on the target, those that read rows or values have one on the source, and
 // the planner has one on each side, beside pg_dump or the one that records a
-// failure.
+// failure. Before there are tasks, the planner has two on the source.
 func connections(c config.Config) check.Connections {
 	return check.Connections{
 		Source: c.Caps.Copy + c.Caps.Blob + c.Caps.Misc + 2,
@@ -105,7 +156,7 @@ func connections(c config.Config) check.Connections {
 }
 
 func (p *Prepared) fingerprints(ctx context.Context) (err error) {
-	if p.fingerprint.Source, err = pg.Fingerprint(ctx, p.source); err != nil {
+	if p.fingerprint.Source, err = pg.Fingerprint(ctx, cmp.Or(p.checking, p.source)); err != nil {
 		return err
 	}
 	p.fingerprint.Target, err = pg.Fingerprint(ctx, p.target)
@@ -125,7 +176,7 @@ func (p *Prepared) tempDir() (err error) {
 
 // Close ends the snapshot and both connections and removes temporary files.
 func (p *Prepared) Close() {
-	for _, c := range []*pg.Conn{p.source, p.target} {
+	for _, c := range []*pg.Conn{p.checking, p.source, p.target} {
 		if c != nil && !c.IsClosed() {
 			c.Discard()
 		}
@@ -152,9 +203,8 @@ func (p *Prepared) liveTarget(ctx context.Context) (*pg.Conn, error) {
 	return c, nil
 }
 
-// plan locks the tables, takes a snapshot, reads catalog and archive in it and
-// makes the plan.
-func (p *Prepared) plan(ctx context.Context) error {
+// readOnce locks the tables, takes a snapshot, and reads catalog and archive in it.
+func (p *Prepared) readOnce(ctx context.Context) error {
 	without := []string{ledger.Schema}
 	if err := p.lock(ctx, without); err != nil {
 		if pg.IsCode(err, "42P01") || pg.IsCode(err, "3F000") {
@@ -163,21 +213,26 @@ func (p *Prepared) plan(ctx context.Context) error {
 		return err
 	}
 	p.Log.Info("snapshot exported", "snapshot", p.snapshot.Text)
-	cat, err := pg.ReadCatalog(ctx, p.source, without)
-	if errors.Is(err, pg.ErrRewritten) {
-		return fmt.Errorf("%w: %w", errChanged, err)
-	}
-	if err != nil {
-		return err
-	}
-	if err := unchanged(cat); err != nil {
-		return err
-	}
 	p.archive = filepath.Join(p.dir, "schema.dump")
-	if err := p.tools.DumpSchema(ctx, p.database(pg.Source), p.snapshot.Name, p.archive, without); err != nil {
+	group, reading := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		var err error
+		if err = p.tools.DumpSchema(reading, p.database(pg.Source), p.snapshot.Name, p.archive, without); err == nil {
+			p.toc, err = p.tools.ReadArchive(reading, p.archive)
+		}
 		return err
-	}
-	return p.build(ctx, cat)
+	})
+	group.Go(func() error {
+		var err error
+		if p.catalog, err = pg.ReadCatalog(reading, p.source, without); errors.Is(err, pg.ErrRewritten) {
+			return fmt.Errorf("%w: %w", errChanged, err)
+		}
+		if err != nil {
+			return err
+		}
+		return unchanged(p.catalog)
+	})
+	return group.Wait()
 }
 
 // lockWait bounds how long the planner waits for a session that is changing
@@ -230,11 +285,9 @@ func unchanged(cat pg.Catalog) error {
 	return nil
 }
 
-func (p *Prepared) build(ctx context.Context, cat pg.Catalog) error {
-	archive, err := p.tools.ReadArchive(ctx, p.archive)
-	if err != nil {
-		return err
-	}
+// build makes the plan.
+func (p *Prepared) build(ctx context.Context) error {
+	cat, archive := p.catalog, p.toc
 	selection, err := plan.Select(cat, archive.Entries)
 	if err != nil {
 		return err

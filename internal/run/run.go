@@ -172,6 +172,7 @@ type running struct {
 	hard     bool // what the snapshot shows is known to be on the source's disk
 	applied  ledger.Control
 	failed   int // tasks, at the last look
+	open     int // tasks that are neither done nor failed, at the last look
 	watcher
 
 	mu      sync.Mutex

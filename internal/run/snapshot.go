@@ -6,21 +6,19 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-	"time"
 
 	"github.com/pgconvoy/pgconvoy/internal/ledger"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// flushWait is how long the planner waits until what its snapshot shows is on
-// the source's disk. An idle server takes well under a second.
-const flushWait = 3 * time.Second
-
 // mark reads what proves later, should everybody lose the snapshot, that the
 // source has not changed since.
 func (p *Prepared) mark(ctx context.Context) (pg.Mark, error) {
-	return readMark(ctx, p.Options, p.snapshot.Text)
+	m, err := pg.ReadMark(ctx, p.checking, p.snapshot.Text)
+	p.checking.Discard()
+	p.checking = nil
+	return m, err
 }
 
 func readMark(ctx context.Context, o Options, text string) (pg.Mark, error) {
@@ -29,17 +27,7 @@ func readMark(ctx context.Context, o Options, text string) (pg.Mark, error) {
 		return pg.Mark{}, err
 	}
 	defer c.Discard()
-	m, err := pg.ReadMark(ctx, c, text)
-	deadline := time.Now().Add(flushWait)
-	for err == nil && m.LSN != "" && !m.Durable && time.Now().Before(deadline) {
-		select {
-		case <-ctx.Done():
-			return m, context.Cause(ctx)
-		case <-time.After(lookEvery / 10):
-			m.Durable, err = pg.Flushed(ctx, c, m.LSN)
-		}
-	}
-	return m, err
+	return pg.ReadMark(ctx, c, text)
 }
 
 // releaseSnapshot ends the snapshot, and the locks that come with it, as soon

@@ -47,51 +47,63 @@ func (r *running) supervise(ctx context.Context) error {
 var errRenewed = errors.New("queue was made anew")
 
 func (r *running) watchOver(ctx context.Context, events <-chan tasks.Event) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	reconcile := time.NewTicker(reconcileEvery)
 	defer reconcile.Stop()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	var lastRound time.Time
+	var workers <-chan fleetAnswer
 	for {
 		began := time.Now()
 		done, err := r.look(ctx)
 		pause := max(lookPause, lookShare*time.Since(began))
 		if err == nil && !done && time.Since(lastRound) >= roundEvery {
 			lastRound = time.Now()
-			err = r.round(ctx)
+			if err = r.round(ctx); err == nil {
+				workers = r.askWorkers(ctx)
+			}
 		}
-		if pg.Classify(err) == pg.Transient && ctx.Err() == nil {
-			err = r.reconnect(ctx, err)
-		}
-		if err != nil || done {
+		if err = r.survive(ctx, err); err != nil || done {
 			return err
 		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-reconcile.C:
-			if err := r.reconcile(ctx); err != nil {
-				return err
-			}
+			err = r.reconcile(ctx)
 		case <-look.C:
+		case answer := <-workers:
+			workers = nil
+			err = r.watch(ctx, answer)
 		case _, ok := <-events:
 			if !ok {
 				events = nil
 			}
-			settle(ctx, events, pause)
+			settle(ctx, events, pause, r.open-1)
+		}
+		if err = r.survive(ctx, err); err != nil {
+			return err
 		}
 	}
 }
 
+// survive connects again if the error is that the target is away.
+func (r *running) survive(ctx context.Context, err error) error {
+	if pg.Classify(err) == pg.Transient && ctx.Err() == nil {
+		return r.reconnect(ctx, err)
+	}
+	return err
+}
+
 // round is what is looked after every few seconds, beside how far the tasks are.
+// What workers say of themselves is asked for next, and comes later.
 func (r *running) round(ctx context.Context) error {
 	if err := r.notice(ctx); err != nil {
 		return err
 	}
-	if err := r.keepSnapshot(ctx); err != nil {
-		return err
-	}
-	return r.watch(ctx)
+	return r.keepSnapshot(ctx)
 }
 
 // reconnectFor is how long the planner tries to reach the target again; the
@@ -148,11 +160,12 @@ func (r *running) notice(ctx context.Context) error {
 }
 
 // settle swallows the events of a short while, so that a thousand tasks that
-// end together are one look at the ledger.
-func settle(ctx context.Context, events <-chan tasks.Event, pause time.Duration) {
+// end together are one look at the ledger. It returns at once after so many events
+// as there are open tasks: the run may have ended.
+func settle(ctx context.Context, events <-chan tasks.Event, pause time.Duration, open int) {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
-	for {
+	for ; open > 0; open-- {
 		select {
 		case <-ctx.Done():
 			return
@@ -180,7 +193,7 @@ func (r *running) look(ctx context.Context) (done bool, err error) {
 		return false, err
 	}
 	retried := counts[tasks.Failed] < r.failed // somebody wants them to be tried again, and not in half a minute
-	r.failed = counts[tasks.Failed]
+	r.failed, r.open = counts[tasks.Failed], counts[tasks.Ready]+counts[tasks.Pending]
 	switch {
 	case counts[tasks.Done] == counts.Total():
 		return true, nil
@@ -236,8 +249,15 @@ func (r *running) renew(ctx context.Context, q *queue.Queue) error {
 	if now, _ := r.current(); now != q {
 		return errRenewed
 	}
+	control, err := r.ledger.Control(ctx, r.prepared.target)
+	if err != nil {
+		return err
+	}
+	if control.Wish != ledger.WishNone {
+		return errCancelled // who cancels a run says so before the queue is deleted
+	}
 	r.Log.Warn("queue of the run is gone and is made anew", "run", r.Config.Run)
-	err := r.openStream(ctx)
+	err = r.openStream(ctx)
 	if isPassing(err) && ctx.Err() == nil {
 		r.Log.Warn("queue cannot be reached", "err", err)
 		return nil

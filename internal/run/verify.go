@@ -100,17 +100,22 @@ func connectSide(ctx context.Context, o Options, side pg.Side) (*pg.Conn, error)
 // connectBoth connects to both databases and reports what is wrong with either.
 func connectBoth(ctx context.Context, o Options) (*Prepared, error) {
 	p := &Prepared{Options: o}
+	var targetErr error
+	connecting := make(chan struct{})
+	go func() {
+		defer close(connecting)
+		p.target, targetErr = connectSide(ctx, o, pg.Target)
+	}()
+	var sourceErr error
+	p.source, sourceErr = connectSide(ctx, o, pg.Source)
+	<-connecting
 	var findings check.Findings
-	connect := func(side pg.Side) *pg.Conn {
-		c, err := connectSide(ctx, o, side)
-		if err != nil {
-			findings = append(findings, check.ConnectFinding(side, err))
-			return nil
-		}
-		return c
+	if sourceErr != nil {
+		findings = append(findings, check.ConnectFinding(pg.Source, sourceErr))
 	}
-	p.source = connect(pg.Source)
-	p.target = connect(pg.Target)
+	if targetErr != nil {
+		findings = append(findings, check.ConnectFinding(pg.Target, targetErr))
+	}
 	if len(findings) == 0 {
 		return p, nil
 	}

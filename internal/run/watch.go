@@ -21,6 +21,23 @@ const (
 	askWorkersFor  = 500 * time.Millisecond
 )
 
+// fleetAnswer is what the workers say of themselves.
+type fleetAnswer struct {
+	workers []tasks.WorkerStatus
+	err     error
+}
+
+// askWorkers asks all workers at once. The answer is there when the time for it
+// is over; the run does not wait for it.
+func (r *running) askWorkers(ctx context.Context) <-chan fleetAnswer {
+	answer := make(chan fleetAnswer, 1)
+	go func() {
+		workers, err := r.conn.Workers(ctx, r.Config.Run, askWorkersFor)
+		answer <- fleetAnswer{workers, err}
+	}()
+	return answer
+}
+
 // watcher is what the planner remembers in order to warn once, and not too early.
 type watcher struct {
 	workersSeen time.Time // when a worker last answered
@@ -29,8 +46,8 @@ type watcher struct {
 
 // watch says how far the run is to those who look at the queue, and warns of what
 // does not get on. It changes nothing; what it cannot find out it leaves out.
-func (r *running) watch(ctx context.Context) error {
-	s, err := r.status(ctx)
+func (r *running) watch(ctx context.Context, workers fleetAnswer) error {
+	s, err := r.status(ctx, workers)
 	if err != nil {
 		return err
 	}
@@ -69,7 +86,7 @@ func (r *running) warn(warnings []string) {
 const warnKey = 60
 
 // status puts together what the ledger, the queue and the servers say.
-func (r *running) status(ctx context.Context) (tasks.RunStatus, error) {
+func (r *running) status(ctx context.Context, workers fleetAnswer) (tasks.RunStatus, error) {
 	target := r.prepared.target
 	s, err := r.ledger.Status(ctx, target)
 	if err != nil {
@@ -86,7 +103,7 @@ func (r *running) status(ctx context.Context) (tasks.RunStatus, error) {
 		return s, err
 	}
 	q, _ := r.current()
-	r.askQueue(ctx, q, &s)
+	r.askQueue(ctx, q, workers, &s)
 	return s, nil
 }
 
@@ -97,8 +114,8 @@ func (r *running) lookingSource(ctx context.Context) (*pg.Conn, error) {
 	return connectSide(limited, r.Options, pg.Source)
 }
 
-// askQueue adds what the queue and the workers say.
-func (r *running) askQueue(ctx context.Context, q *queue.Queue, s *tasks.RunStatus) {
+// askQueue adds what the queue says, and what the workers have said.
+func (r *running) askQueue(ctx context.Context, q *queue.Queue, workers fleetAnswer, s *tasks.RunStatus) {
 	var err error
 	if s.Stages, err = q.Stages(ctx); err != nil {
 		if ctx.Err() == nil {
@@ -106,9 +123,10 @@ func (r *running) askQueue(ctx context.Context, q *queue.Queue, s *tasks.RunStat
 		}
 		return
 	}
-	if s.Workers, err = r.conn.Workers(ctx, r.Config.Run, askWorkersFor); err != nil {
+	if workers.err != nil {
 		return
 	}
+	s.Workers = workers.workers
 	if keepers, err := q.Keepers(ctx); err == nil {
 		s.Snapshot.Keepers = len(keepers)
 	}
