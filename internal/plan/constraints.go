@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -17,14 +18,13 @@ import (
 func (b *builder) indexTasks(r pg.Relation, copied tasks.Group) (tasks.Group, error) {
 	built := tasks.Group(fmt.Sprintf("index:%d", r.OID))
 	ready := copied
-	for _, x := range b.indexes[r.OID] {
-		if builtByConstraint(x) {
-			continue
-		}
+	own := slices.DeleteFunc(slices.Clone(b.indexes[r.OID]), builtByConstraint)
+	for _, x := range own {
 		statements, err := b.createIndex(r, x)
 		if err != nil {
 			return "", err
 		}
+		statements[0].SQL = b.buildSettings(x, len(own)) + statements[0].SQL
 		err = b.add(tasks.Task{
 			Kind: tasks.KindIndex, ID: tasks.NewID(tasks.KindIndex, r.Schema, r.Name, x.Name),
 			Group: built, Wave: tasks.WaveData, Needs: []tasks.Group{copied}, Weight: max(x.Bytes, r.Bytes/10),
@@ -43,6 +43,30 @@ func (b *builder) indexTasks(r pg.Relation, copied tasks.Group) (tasks.Group, er
 		Group: tasks.Group(fmt.Sprintf("attach:%d", r.OID)), Wave: tasks.WaveData, Needs: []tasks.Group{ready}, Weight: r.Bytes / 100,
 	}
 	return t.Group, b.add(t, tasks.Statements{On: on(r), Statements: attach})
+}
+
+// sortMemory is the least memory of an index build, in bytes.
+const sortMemory = 16 << 20
+
+// buildSettings returns what the build of one of so many indexes of a table sets
+// for its transaction.
+//
+// The keys of a B-tree are sorted in runs that fill maintenance_work_mem and are
+// then merged. Runs that fit into the processor's cache are sorted faster than
+// all keys at once (docs/benchmarks.md); they must not be so many that they are
+// merged in more than one pass, which the root of the size is well above. Other
+// kinds of index keep what the session has: they want all that they can get.
+//
+// The cap of the stage is how many processes build indexes at once. A table with
+// fewer indexes than that gives them helpers instead, as many as the server lets
+// one build have; on a server that is busy already, helpers are only overhead.
+func (b *builder) buildSettings(x pg.Index, siblings int) string {
+	settings := ""
+	if strings.Contains(x.Definition, " USING btree ") {
+		settings = fmt.Sprintf("SET LOCAL maintenance_work_mem = %d; ", int64(max(sortMemory, math.Sqrt(float64(x.Bytes)*(1<<20))))>>10)
+	}
+	return settings + fmt.Sprintf("SELECT pg_catalog.set_config('max_parallel_maintenance_workers', "+
+		"least(pg_catalog.current_setting('max_parallel_maintenance_workers')::int, %d)::text, true); ", max(b.in.Options.IndexCap/siblings-1, 0))
 }
 
 // tableStatements returns all that follows the copy of a table in a bundle.

@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -49,6 +50,37 @@ func TestTableWithoutIndexes(t *testing.T) {
 	p := w.build(t)
 	p.requireOrder(t, "copy.public.a.all", "analyze.public.a.all")
 	require.False(t, p.has("attach.public.a.all"))
+}
+
+// buildSettings is what precedes CREATE INDEX.
+func buildSettings(kilobytes, helpers int) string {
+	return fmt.Sprintf("SET LOCAL maintenance_work_mem = %d; SELECT pg_catalog.set_config('max_parallel_maintenance_workers', "+
+		"least(pg_catalog.current_setting('max_parallel_maintenance_workers')::int, %d)::text, true); ", kilobytes, helpers)
+}
+
+// Sorts get what makes their runs few enough for one pass, and no more; a table
+// with few indexes gets helpers, as the stage has room for them.
+func TestSettingsOfBuilds(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.Options.IndexCap = 4
+	sized := func(bytes int64) func(*pg.Index) { return func(x *pg.Index) { x.Bytes = bytes } }
+	large := w.table("large", 2*mb)
+	w.index(large, "gb", sized(1<<30))
+	w.index(large, "tb", sized(1<<40))
+	other := w.table("other", 2*mb)
+	w.index(other, "alone", sized(1))
+	gin := w.table("gin", 2*mb)
+	for _, name := range []string{"x", "y", "z"} {
+		w.index(gin, "gin_"+name, func(x *pg.Index) { x.Definition = "CREATE INDEX ON public.gin USING gin (v)" })
+	}
+	p := w.build(t)
+	first := func(id tasks.ID) string { return p.sql(t, id)[0] }
+	require.Contains(t, first("index.public.large.gb"), buildSettings(32<<10, 1))
+	require.Contains(t, first("index.public.large.tb"), buildSettings(1<<20, 1))
+	require.Contains(t, first("index.public.other.alone"), buildSettings(16<<10, 3))
+	require.NotContains(t, first("index.public.gin.gin_x"), "maintenance_work_mem", "such an index takes all that it can get")
+	require.Contains(t, first("index.public.gin.gin_x"), ", 0)::text")
 }
 
 func TestIndexesAndConstraints(t *testing.T) {
@@ -133,7 +165,9 @@ func TestIndexesAndConstraints(t *testing.T) {
 			p := w.build(t)
 			require.Equal(t, test.create != nil, p.has("index.public.a.x"))
 			if test.create != nil {
-				require.Equal(t, test.create, p.sql(t, "index.public.a.x"))
+				sql := p.sql(t, "index.public.a.x")
+				sql[0] = strings.TrimPrefix(sql[0], buildSettings(16<<10, 0))
+				require.Equal(t, test.create, sql)
 			}
 			require.Equal(t, test.attach != nil, p.has("attach.public.a.all"))
 			if test.attach != nil {
@@ -341,7 +375,7 @@ func TestInheritedTablesAreAnalyzedLate(t *testing.T) {
 		analyze := p.task(t, "analyze.public.parent.all")
 		require.Equal(t, tasks.WaveLate, analyze.Wave)
 		require.Contains(t, p.run(analyze.ID), tasks.ID("fkey.public.parent.fk.add"), "nothing waits for it")
-		p.requireOrder(t, "fkey.public.parent.fk.validate", analyze.ID)
+		p.requireOrder(t, "fkey.public.parent.fk.add", analyze.ID)
 	}
 }
 
@@ -366,4 +400,19 @@ func TestTreesOverForeignTablesAreNotAnalyzed(t *testing.T) {
 		require.Len(t, p.Skipped, 2)
 		p.requireOrder(t, "attach.public.root.all", "fkey.public.leaf.fk.add")
 	}
+}
+
+// A key between small tables is checked when it is added; if one of them is large
+// the check is a task of its own.
+func TestKeysOfSmallTablesAreOneTask(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	a, b, large := w.table("a", 1), w.table("b", 1), w.table("large", 2*mb)
+	w.foreignKey(a, b, "small")
+	w.foreignKey(a, large, "to_large")
+	p := w.build(t)
+	require.NotContains(t, p.sql(t, "fkey.public.a.small.add")[0], "NOT VALID")
+	require.False(t, p.has("fkey.public.a.small.validate"))
+	require.Contains(t, p.sql(t, "fkey.public.a.to_large.add")[0], "NOT VALID")
+	require.True(t, p.has("fkey.public.a.to_large.validate"))
 }

@@ -26,6 +26,7 @@ type Options struct {
 	BundleMaxTable  int64 // bytes; a larger table does not travel in a bundle
 	BundleMaxBytes  int64 // bytes of one bundle
 	BundleMaxTables int
+	IndexCap        int    // index builds that go on at once
 	Verify          string // rows, digest or none
 }
 

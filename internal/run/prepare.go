@@ -319,7 +319,7 @@ func planOptions(c config.Config) plan.Options {
 	return plan.Options{
 		SplitLargerThan: int64(c.Split.LargerThan), MaxParts: c.Split.MaxParts,
 		BundleMaxTable: int64(c.Bundle.MaxTable), BundleMaxBytes: int64(c.Bundle.MaxBytes), BundleMaxTables: c.Bundle.MaxTables,
-		Verify: string(c.Verify),
+		IndexCap: c.Caps.Index, Verify: string(c.Verify),
 	}
 }
 
