@@ -65,7 +65,7 @@ func BenchmarkCopy(b *testing.B) {
 			})
 			w := way{source: src.URI(), target: dst.URI(), bin: source.BinDir()}
 			if set.delay > 0 {
-				w.source, w.target = far(b, w.source, set.delay), far(b, w.target, set.delay)
+				w.source, w.target = far(b, "127.0.0.1", w.source, set.delay), far(b, "127.0.0.1", w.target, set.delay)
 			}
 			measured := map[string][]outlay{}
 			for b.Loop() {

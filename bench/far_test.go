@@ -9,15 +9,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// far returns a connection string that leads to the server of uri, with a delay
-// in either direction, until the end of the benchmark. The bandwidth is not
-// limited: what is under way at once is some megabytes at most.
-func far(b *testing.B, uri string, delay time.Duration) string {
+// far returns a connection string that leads to the server of uri through an
+// address of this host, with a delay in either direction, until the end of the
+// benchmark. The bandwidth is not limited: what is under way at once is some
+// megabytes at most.
+func far(b *testing.B, host, uri string, delay time.Duration) string {
 	u, err := url.Parse(uri)
 	require.NoError(b, err)
 	near := u.Host
 	var config net.ListenConfig
-	listener, err := config.Listen(b.Context(), "tcp", "127.0.0.1:0")
+	listener, err := config.Listen(b.Context(), "tcp", net.JoinHostPort(host, "0"))
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = listener.Close() })
 	go func() {
