@@ -53,9 +53,9 @@ chaos: postgres ## break runs of processes at random: make chaos SEEDS=500 SEED=
 	PGCONVOY_TEST_CHAOS_SEEDS=$(SEEDS) PGCONVOY_TEST_CHAOS_SEED=$(SEED) PGCONVOY_TEST_CHAOS_POINTS=20 go test -v -count 1 -timeout 12h -parallel $(PARALLEL) $(TESTFLAGS) ./internal/chaos
 
 bench: export PATH := $(CURDIR)/.cache/postgres/pgcopydb/bin:$(PATH)
-bench: postgres ## measure copies against the peers that are here, the relay against psql | psql, and planning and ledger with 100,000 of each
+bench: postgres ## measure copies against the peers that are here, workers behind narrow links, and the hot paths
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 4h ./bench/...
-	go test -run '^$$' -bench '$(BENCH)' -benchtime 5x -timeout 30m ./internal/plan ./internal/ledger
+	go test -run '^$$' -bench '$(BENCH)' -benchtime 5x -benchmem -timeout 30m ./internal/pg ./internal/tasks ./internal/plan ./internal/queue ./internal/ledger
 
 clean: ## remove what builds, tests and downloads left (bin, .cache)
 	rm -rf bin .cache
