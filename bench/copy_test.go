@@ -167,9 +167,7 @@ func position(b *testing.B, db *pgtest.Database) int64 {
 
 // tools are pgconvoy and its peers.
 func tools(b *testing.B) []tool {
-	bin := filepath.Join(b.TempDir(), "planner")
-	out, err := exec.Command("go", "build", "-o", bin, "github.com/pgconvoy/pgconvoy/cmd/planner").CombinedOutput()
-	require.NoError(b, err, string(out))
+	bin := filepath.Join(commands(b), "planner")
 	list := []tool{{name: "pgconvoy", commands: func(b *testing.B, w way) []*exec.Cmd {
 		c := exec.CommandContext(b.Context(), bin, "run")
 		c.Env = append(os.Environ(), "PGCONVOY_SOURCE_URI="+w.source, "PGCONVOY_TARGET_URI="+w.target, "PGCONVOY_VERIFY=none", "PGCONVOY_PG_BINDIR="+w.bin)

@@ -149,9 +149,9 @@ func (f *Preflight) Finish(ctx context.Context) (Findings, error) {
 
 // runAll runs checks in one read-only transaction on each side, and in another
 // one after a query has failed, so that it does not take the next ones with it.
-func runAll(ctx context.Context, p *probe, list []check) (all Findings, err error) {
+func runAll(ctx context.Context, p *probe, list []check) (Findings, error) {
+	var all Findings
 	var errs []error
-	defer func() { err = errors.Join(append(errs, endAll(ctx, p))...) }()
 	for _, c := range list {
 		if err := beginAll(ctx, p); err != nil {
 			errs = append(errs, fmt.Errorf("check %s: %w", c.name, err))
@@ -166,7 +166,7 @@ func runAll(ctx context.Context, p *probe, list []check) (all Findings, err erro
 			break // the others would only say the same
 		}
 	}
-	return all, nil
+	return all, errors.Join(append(errs, endAll(ctx, p))...)
 }
 
 // beginAll begins a transaction where there is none that works. In READ COMMITTED,

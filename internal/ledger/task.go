@@ -34,8 +34,8 @@ func (l *Ledger) lockKey(id tasks.ID) int32 {
 
 // Take begins the task's transaction on c, takes the task's lock and reads the
 // task. It returns [tasks.ErrBusy] if another worker holds the lock and
-// [ErrNoTask] if there is no such task; the transaction may be open in every
-// case, and the caller ends it.
+// [ErrNoTask] if there is no such task; whatever it returns, the transaction may
+// be open, and the caller ends it.
 //
 // The isolation level is explicit, as a role or database may have another
 // default, and the state is read by a statement of its own: one that also took

@@ -42,10 +42,11 @@ func (t Tools) ReadArchive(ctx context.Context, file string) (Archive, error) {
 	}
 	all := lists[0]
 	post := make(map[int]bool, len(all))
-	for i, entries := range lists[1:] {
-		for _, e := range entries {
-			post[e.DumpID] = i == 1
-		}
+	for _, e := range lists[1] {
+		post[e.DumpID] = false
+	}
+	for _, e := range lists[2] {
+		post[e.DumpID] = true
 	}
 	seen := false
 	for _, e := range all {

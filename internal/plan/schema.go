@@ -18,21 +18,21 @@ const schemaChunk = 300
 // with a file that it writes to disk at once, for the index of values out of
 // line, and has time for another session meanwhile.
 func (b *builder) schema() error {
-	before, tables, rest := b.stages(slices.Concat(b.in.Selection.Pre, b.in.Selection.Statistics))
+	before, tables, rest := aroundTables(slices.Concat(b.in.Selection.Pre, b.in.Selection.Statistics))
 	after, err := b.schemaChain(before, nil)
 	if err != nil {
 		return err
 	}
-	made := after
-	for i, chain := range b.sideBySide(tables) {
+	var made []tasks.Group
+	for _, chain := range b.sideBySide(tables) {
 		last, err := b.schemaChain(chain, after)
 		if err != nil {
 			return err
 		}
-		if i == 0 {
-			made = nil
-		}
 		made = append(made, last...)
+	}
+	if len(made) == 0 {
+		made = after
 	}
 	_, err = b.schemaChain(rest, made)
 	return err
@@ -55,12 +55,12 @@ func (b *builder) schemaChain(entries []pg.Entry, after []tasks.Group) ([]tasks.
 	return after, nil
 }
 
-// stages tells apart what comes before the first table, the tables with what
+// aroundTables tells apart what comes before the first table, the tables with what
 // belongs to them, and the rest. A table stands among the rest if it needs
 // something of that, as the type of a view. Entries may pass each other as long
 // as their dependencies allow it: pg_dump has no other order than these, and
 // names.
-func (b *builder) stages(entries []pg.Entry) (before, tables, rest []pg.Entry) {
+func aroundTables(entries []pg.Entry) (before, tables, rest []pg.Entry) {
 	late := map[int]bool{} // dump IDs of rest
 	for _, e := range entries {
 		switch {

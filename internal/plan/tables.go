@@ -194,8 +194,8 @@ func (b *builder) bundle(name string, tables []pg.Relation, bytes int64) error {
 
 // freezeFrom is the size in bytes from which rows of a bundle are written frozen.
 // That needs a TRUNCATE, which costs the target three new files a table, one of
-// them written to disk at once: as much as 1,000 small rows, and more than the
-// VACUUM that finds a few pages to freeze later.
+// them written to disk at once: more than to load some hundred rows, and more
+// than the VACUUM that finds a few pages to freeze later.
 const freezeFrom = 1 << 20
 
 // digests reports whether rows are hashed while they are copied.

@@ -285,9 +285,10 @@ func unchanged(cat pg.Catalog) error {
 	return nil
 }
 
-// build makes the plan.
+// build makes the plan, and lets go of what was read for it.
 func (p *Prepared) build(ctx context.Context) error {
 	cat, archive := p.catalog, p.toc
+	p.catalog, p.toc = pg.Catalog{}, pg.Archive{}
 	selection, err := plan.Select(cat, archive.Entries)
 	if err != nil {
 		return err
