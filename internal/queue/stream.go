@@ -280,8 +280,8 @@ func (q *Queue) Delete(ctx context.Context) error {
 }
 
 // Drop deletes the stream of the run, whatever its uid is, with what the bucket
-// has of it, and returns whether there was one. It refuses a stream that is not
-// a queue.
+// has of it and its letters, and returns whether there was one. It refuses a
+// stream that is not a queue.
 func (c *Conn) Drop(ctx context.Context, run string) (dropped bool, err error) {
 	if err := checkRun(run); err != nil {
 		return false, err
@@ -297,7 +297,7 @@ func (c *Conn) Drop(ctx context.Context, run string) (dropped bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("find queue of run %s: %w", run, err)
 	}
-	return true, errors.Join(q.Delete(ctx), q.Forget(ctx))
+	return true, errors.Join(q.Delete(ctx), q.Forget(ctx), q.Exhume(ctx, nil))
 }
 
 // uidOf returns the run that a stream is of.

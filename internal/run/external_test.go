@@ -258,6 +258,37 @@ func TestQueueServerIsAwayAtTheEnd(t *testing.T) {
 	require.ErrorIs(t, run.Cleanup(t.Context(), o), ledger.ErrNoRun, "nothing is left")
 }
 
+// A task whose failure was the target's, which lost rows in a crash, is done in the
+// end: its letter goes with the queue.
+func TestCompleteRunLeavesNoLetters(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	release := gated(t, src, dst, 10_000)
+	o, server := external(t, src, dst)
+	o.Config.Workers = config.Yes
+	wait := start(t.Context(), o)
+	awaitGate(t, dst, 1)
+	conn, err := queue.Connect(t.Context(), queue.Options{URL: server.URL()})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	q, err := conn.Open(t.Context(), o.Config.Run)
+	require.NoError(t, err)
+	id := tasks.RunID{Name: o.Config.Run, UID: dst.Query(t, "SELECT uid FROM pgconvoy.run")}
+	require.NoError(t, q.Bury(t.Context(), tasks.DeadLetter{Envelope: id.Envelope(tasks.KindVerify, "misc.verify.v0001"), Reason: "no rows", Attempts: 1}))
+	require.Len(t, letters(t, conn, o), 1)
+	release()
+	_, err = wait()
+	require.NoError(t, err)
+	require.Empty(t, letters(t, conn, o))
+}
+
+func letters(t *testing.T, conn *queue.Conn, o run.Options) []tasks.DeadLetter {
+	t.Helper()
+	list, err := conn.Dead(t.Context(), o.Config.Run)
+	require.NoError(t, err)
+	return list
+}
+
 // An interrupted planner waits for workers elsewhere, too, and they get nothing
 // new meanwhile.
 func TestInterruptDrainsTheFleet(t *testing.T) {

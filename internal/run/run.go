@@ -353,11 +353,13 @@ func (r *running) leaveQueue(ctx context.Context, target *pg.Conn, q *queue.Queu
 // that is away, to take the run's queue with it: workers would stay with the run.
 const deleteFor = endTimeout / 2
 
-// deleteQueue deletes the stream and what the bucket has of the run.
+// deleteQueue deletes the stream and what the bucket has of the run. Letters of
+// tasks that failed go, too: all are done by now, those that failed only because
+// the target had lost rows in a crash included.
 func (r *running) deleteQueue(ctx context.Context, q *queue.Queue) {
 	began := time.Now()
 	for {
-		err := errors.Join(q.Delete(ctx), q.Forget(ctx))
+		err := errors.Join(q.Delete(ctx), q.Forget(ctx), q.Exhume(ctx, nil))
 		var away *queue.TransientError
 		if err == nil || ctx.Err() != nil || !errors.As(err, &away) || time.Since(began) > deleteFor {
 			if err != nil {
