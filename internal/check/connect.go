@@ -25,6 +25,7 @@ func ConnectFinding(side pg.Side, err error) Finding {
 	if errors.As(err, &connect) {
 		cfg := connect.Config
 		at.address, at.host, at.user, at.database = address(cfg.Host, cfg.Port), cfg.Host, cfg.User, cfg.Database
+		at.certified = cfg.TLSConfig != nil && len(cfg.TLSConfig.Certificates) > 0
 	}
 	what, hint := at.explain(err)
 	return blocker(string(side)+"-connection", hint, "%s", what)
@@ -35,6 +36,7 @@ func ConnectFinding(side pg.Side, err error) Finding {
 type endpoint struct {
 	side                          pg.Side
 	address, host, user, database string
+	certified                     bool // with a certificate of its own
 }
 
 // String names the side, and the address if it is known.
@@ -120,7 +122,8 @@ func (at endpoint) explainTLS(err error) (what, hint string, ok bool) {
 		return said + oneLine(errors.Unwrap(err)), "have the server's certificate renewed", true
 	case errors.As(err, &record):
 		return said + "what answers there does not speak TLS as PostgreSQL does", fmt.Sprintf("check host and port in %s.uri", at.side), true
-	case errors.As(err, &remote) && remote.Op == "remote error": // an alert, whose type is not exported
+	case errors.As(err, &remote) && (remote.Op == "remote error" || at.certified && remote.Op == "write"):
+		// An alert, whose type is not exported; where it comes while the first message is written, a reset may overtake it.
 		return said + "the server ends it: " + remote.Err.Error(),
 			fmt.Sprintf("sslcert=FILE and sslkey=FILE in %s.uri must be a certificate, and its key, that an authority in the server's ssl_ca_file has signed", at.side), true
 	case strings.Contains(err.Error(), "server refused TLS connection"):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -66,4 +67,25 @@ func (c *Conn) Script(ctx context.Context, statements []string) error {
 		done, _ = slices.BinarySearch(ends, int(server.Position))
 	}
 	return &ScriptError{Index: min(done, len(statements)-1), Err: err}
+}
+
+// Numbers runs queries that yield one number each, in one round trip. With an
+// error it returns the numbers of the queries before the one that was refused.
+func (c *Conn) Numbers(ctx context.Context, queries []string) ([]int64, error) {
+	results, err := c.PgConn().Exec(ctx, strings.Join(queries, ";\n")).ReadAll()
+	numbers := make([]int64, 0, len(queries))
+	for _, r := range results {
+		if r.Err != nil || len(r.Rows) != 1 {
+			break
+		}
+		n, parseErr := strconv.ParseInt(string(r.Rows[0][0]), 10, 64)
+		if parseErr != nil {
+			return numbers, errors.Join(err, parseErr)
+		}
+		numbers = append(numbers, n)
+	}
+	if err == nil && len(numbers) < len(queries) {
+		err = fmt.Errorf("%d numbers of %d queries", len(numbers), len(queries))
+	}
+	return numbers, err
 }

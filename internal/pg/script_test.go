@@ -57,3 +57,19 @@ func TestScript(t *testing.T) {
 		require.NoError(t, p.source.Script(ctx, nil))
 	})
 }
+
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	c := newPair(t, "").source
+	numbers, err := c.Numbers(t.Context(), []string{"SELECT 1", "SELECT count(*) FROM (VALUES (1), (2)) v"})
+	require.NoError(t, err)
+	require.Equal(t, []int64{1, 2}, numbers)
+	numbers, err = c.Numbers(t.Context(), nil)
+	require.NoError(t, err)
+	require.Empty(t, numbers)
+	for query, says := range map[string]string{"SELECT 1/0": "22012", "SELECT 'x'": "invalid syntax", "SELECT 1 WHERE false": "1 numbers of 3"} {
+		numbers, err = c.Numbers(t.Context(), []string{"SELECT 1", query, "SELECT 3"})
+		require.ErrorContains(t, err, says)
+		require.Equal(t, []int64{1}, numbers)
+	}
+}

@@ -14,23 +14,43 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// Measure returns what the session sees of the table, or of the part of it: the
-// number of rows, and at level digest their digest under the key. After an
-// error the connection must be discarded.
-func Measure(ctx context.Context, c *pg.Conn, level string, key tasks.DigestKey, t tasks.VerifyTable) (tasks.TableCount, error) {
-	n := tasks.TableCount{Name: t.Name}
-	if level == tasks.LevelDigest {
+// Measure returns what the session sees of each of the tables, or of the part of
+// it: the number of rows, and at level digest their digest under the key. After
+// an error the connection must be discarded.
+func Measure(ctx context.Context, c *pg.Conn, level string, key tasks.DigestKey, tables []tasks.VerifyTable) ([]tasks.TableCount, error) {
+	if level != tasks.LevelDigest {
+		return count(ctx, c, tables)
+	}
+	counts := make([]tasks.TableCount, len(tables))
+	for i, t := range tables {
 		d, err := DigestOf(ctx, c, key, t.SelectSQL(tasks.QuoteIdents(t.Columns)))
 		if err != nil {
-			return n, fmt.Errorf("digest of %s: %w", t.Name, err)
+			return nil, fmt.Errorf("digest of %s: %w", t.Name, err)
 		}
-		n.Rows, n.Digest = d.Rows, &d
-		return n, nil
+		counts[i] = tasks.TableCount{Name: t.Name, Rows: d.Rows, Digest: &d}
 	}
-	if err := c.QueryRow(ctx, t.SelectSQL("pg_catalog.count(*)")).Scan(&n.Rows); err != nil {
-		return n, fmt.Errorf("count the rows of %s on the %s: %w", t.Name, c.Side(), err)
+	return counts, nil
+}
+
+// count counts the rows of all tables in one round trip.
+func count(ctx context.Context, c *pg.Conn, tables []tasks.VerifyTable) ([]tasks.TableCount, error) {
+	queries := make([]string, len(tables))
+	for i, t := range tables {
+		queries[i] = t.SelectSQL("pg_catalog.count(*)")
 	}
-	return n, nil
+	numbers, err := c.Numbers(ctx, queries)
+	if err != nil {
+		what := "rows"
+		if len(numbers) < len(tables) {
+			what = "the rows of " + tables[len(numbers)].Name.String()
+		}
+		return nil, fmt.Errorf("count %s on the %s: %w", what, c.Side(), err)
+	}
+	counts := make([]tasks.TableCount, len(tables))
+	for i, t := range tables {
+		counts[i] = tasks.TableCount{Name: t.Name, Rows: numbers[i]}
+	}
+	return counts, nil
 }
 
 // Differ returns the difference between what a table holds on both sides, nil

@@ -90,9 +90,9 @@ func table(name string, columns ...string) tasks.VerifyTable {
 // measure returns what the session sees of the table.
 func measure(t testing.TB, c *pg.Conn, level string, v tasks.VerifyTable) tasks.TableCount {
 	t.Helper()
-	n, err := verify.Measure(t.Context(), c, level, key, v)
+	n, err := verify.Measure(t.Context(), c, level, key, []tasks.VerifyTable{v})
 	require.NoError(t, err)
-	return n
+	return n[0]
 }
 
 // compare measures both sides and returns the difference.
@@ -121,7 +121,7 @@ func TestContents(t *testing.T) {
 	require.Nil(t, s.compare(t, tasks.LevelRows, a))
 
 	for level, side := range map[string]*pg.Conn{tasks.LevelDigest: s.source, tasks.LevelRows: s.target} {
-		_, err := verify.Measure(t.Context(), side, level, key, table("gone", "id"))
+		_, err := verify.Measure(t.Context(), side, level, key, []tasks.VerifyTable{a, table("gone", "id"), a})
 		require.True(t, pg.IsCode(err, "42P01"), "%v", err)
 		require.ErrorContains(t, err, `"gone"`)
 		require.ErrorContains(t, err, string(side.Side()))
@@ -235,6 +235,6 @@ func TestContentsHidden(t *testing.T) {
 	reader, err := pg.Connect(t.Context(), pg.Options{Side: pg.Target, URI: s.dst.URIAs(role)})
 	require.NoError(t, err)
 	t.Cleanup(reader.Discard)
-	_, err = verify.Measure(t.Context(), reader, tasks.LevelDigest, key, table("a", "id"))
+	_, err = verify.Measure(t.Context(), reader, tasks.LevelDigest, key, []tasks.VerifyTable{table("a", "id")})
 	require.True(t, pg.IsCode(err, "42501"), "%v", err)
 }

@@ -48,17 +48,13 @@ func (measureTables) Do(ctx context.Context, j *Job) (tasks.Result, error) {
 		return tasks.Result{}, tasks.Discard(err)
 	}
 	result := tasks.Result{Side: spec.Side}
-	err = j.reading(ctx, spec.Side, spec.Snapshot, func(c *pg.Conn) error {
-		for _, t := range spec.Tables {
-			n, err := verify.Measure(ctx, c, spec.Level, j.Ledger.DigestKey(), t)
-			if err != nil {
-				return err
-			}
-			result.Rows += n.Rows
-			result.Measured = append(result.Measured, n)
-		}
-		return nil
+	err = j.reading(ctx, spec.Side, spec.Snapshot, func(c *pg.Conn) (err error) {
+		result.Measured, err = verify.Measure(ctx, c, spec.Level, j.Ledger.DigestKey(), spec.Tables)
+		return err
 	})
+	for _, n := range result.Measured {
+		result.Rows += n.Rows
+	}
 	return result, err
 }
 
