@@ -18,6 +18,7 @@ type Catalog struct {
 	Indexes         []Index
 	ForeignKeys     []ForeignKey
 	Sequences       []Sequence
+	MatViews        []MatView
 	ExtensionConfig []ConfigTable
 	LargeObjects    []uint32 // the first oid of every thousand, and the last oid of all
 }
@@ -86,6 +87,14 @@ type Sequence struct {
 	Schema, Name string
 }
 
+// MatView is a materialized view.
+type MatView struct {
+	OID          uint32
+	Schema, Name string
+	Populated    bool
+	Reads        []uint32 // materialized views, directly or through views
+}
+
 // ConfigTable is a table, or sequence, whose contents an extension has
 // declared to be the user's.
 type ConfigTable struct {
@@ -146,6 +155,7 @@ func ReadCatalog(ctx context.Context, c *Conn, without []string) (Catalog, error
 		{"indexes", cat.readIndexes},
 		{"foreign keys", cat.readForeignKeys},
 		{"sequences", cat.readSequences},
+		{"materialized views", cat.readMatViews},
 		{"extension configuration", cat.readExtensionConfig},
 		{"large objects", cat.readLargeObjects},
 	}
@@ -313,6 +323,28 @@ func (cat *Catalog) readSequences(ctx context.Context, c *Conn, without []string
 		return err
 	}
 	cat.Sequences, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Sequence])
+	return err
+}
+
+// readMatViews goes from each materialized view to what its rule reads, and
+// through views on, up to other materialized views.
+func (cat *Catalog) readMatViews(ctx context.Context, c *Conn, without []string) error {
+	rows, err := c.Query(ctx, `WITH RECURSIVE reading (view, id, kind) AS (
+		SELECT c.oid, c.oid, 'v'::"char" FROM pg_catalog.pg_class c WHERE c.relkind = 'm'
+		UNION SELECT g.view, o.oid, o.relkind FROM reading g
+		JOIN pg_catalog.pg_rewrite r ON r.ev_class = g.id
+		JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
+		JOIN pg_catalog.pg_class o ON o.oid = d.refobjid AND o.relkind IN ('v', 'm')
+		WHERE g.kind = 'v')
+	SELECT c.oid, n.nspname::text, c.relname::text, c.relispopulated,
+		ARRAY(SELECT g.id FROM reading g WHERE g.view = c.oid AND g.kind = 'm' AND g.id <> c.oid ORDER BY g.id)
+	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	WHERE c.relkind = 'm' AND n.nspname <> ALL ($1) AND `+userRelation+`
+	ORDER BY c.oid`, without)
+	if err != nil {
+		return err
+	}
+	cat.MatViews, err = pgx.CollectRows(rows, pgx.RowToStructByPos[MatView])
 	return err
 }
 

@@ -143,6 +143,23 @@ func TestReadCatalog(t *testing.T) {
 	require.Equal(t, []uint32{100000, 101000, 102000, 102500}, cat.LargeObjects)
 }
 
+func TestReadCatalogOfMaterializedViews(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Source(t).Database(t)
+	db.Exec(t, `CREATE TABLE a (x int);
+		CREATE MATERIALIZED VIEW low AS SELECT * FROM a;
+		CREATE VIEW plain AS SELECT l.x FROM low l, a;
+		CREATE VIEW over AS SELECT * FROM plain UNION SELECT 1;
+		CREATE MATERIALIZED VIEW high AS SELECT x, (SELECT count(*) FROM low) FROM over;
+		CREATE MATERIALIZED VIEW top AS SELECT * FROM high WITH NO DATA`)
+	cat := readCatalog(t, db.URI())
+	require.Len(t, cat.MatViews, 3)
+	low, high, top := cat.MatViews[0], cat.MatViews[1], cat.MatViews[2]
+	require.Equal(t, pg.MatView{OID: low.OID, Schema: "public", Name: "low", Populated: true, Reads: []uint32{}}, low)
+	require.Equal(t, pg.MatView{OID: high.OID, Schema: "public", Name: "high", Populated: true, Reads: []uint32{low.OID}}, high)
+	require.Equal(t, pg.MatView{OID: top.OID, Schema: "public", Name: "top", Reads: []uint32{high.OID}}, top)
+}
+
 // TestReadCatalogOfChanged reads what the snapshot still shows and the newest
 // catalog no longer has.
 func TestReadCatalogOfChanged(t *testing.T) {

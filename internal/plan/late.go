@@ -57,25 +57,24 @@ func (b *builder) lateChunks(name string, entries []pg.Entry, after []tasks.Grou
 }
 
 // refreshes adds the refresh of every populated materialized view, each after
-// those that it reads.
+// those that it reads. One that reads what is not populated cannot be refreshed.
 func (b *builder) refreshes(after []tasks.Group) ([]tasks.Group, error) {
-	groups := map[int]tasks.Group{} // by dump ID
-	for _, e := range b.in.Selection.Refresh {
-		groups[e.DumpID] = tasks.Group(fmt.Sprintf("refresh:%d", e.DumpID))
-	}
+	group := func(oid uint32) tasks.Group { return tasks.Group(fmt.Sprintf("refresh:%d", oid)) }
+	refreshed := b.refreshable()
 	var all []tasks.Group
-	for _, e := range b.in.Selection.Refresh {
-		needs := slices.Clone(after)
-		for _, d := range e.Deps {
-			if g := groups[d]; g != "" && d != e.DumpID && !slices.Contains(needs, g) {
-				needs = append(needs, g)
-			}
+	for _, v := range b.in.Catalog.MatViews {
+		if !refreshed[v.OID] {
+			continue
 		}
-		refresh := b.entrySQL[e.DumpID]
-		spec := tasks.Statements{Statements: []tasks.Statement{{Label: "REFRESH " + e.Desc + " " + e.Rest, SQL: refresh.SQL}}}
+		needs := slices.Clone(after)
+		for _, oid := range v.Reads {
+			needs = append(needs, group(oid))
+		}
+		name := tasks.Name{Schema: v.Schema, Name: v.Name}.String()
+		spec := tasks.Statements{Statements: []tasks.Statement{{Label: "REFRESH " + name, SQL: "REFRESH MATERIALIZED VIEW " + name}}}
 		t := tasks.Task{
-			Kind: tasks.KindRefresh, ID: tasks.NewID(tasks.KindRefresh, "refresh", fmt.Sprintf("v%d", e.OID)),
-			Group: groups[e.DumpID], Wave: tasks.WaveLate, Needs: needs,
+			Kind: tasks.KindRefresh, ID: tasks.NewID(tasks.KindRefresh, "refresh", fmt.Sprintf("v%d", v.OID)),
+			Group: group(v.OID), Wave: tasks.WaveLate, Needs: needs,
 		}
 		if err := b.add(t, spec); err != nil {
 			return nil, err
@@ -83,6 +82,25 @@ func (b *builder) refreshes(after []tasks.Group) ([]tasks.Group, error) {
 		all = append(all, t.Group)
 	}
 	return all, nil
+}
+
+// refreshable returns the materialized views that are populated, and all of whose
+// sources are; what is left of the populated ones is skipped.
+func (b *builder) refreshable() map[uint32]bool {
+	can := map[uint32]bool{}
+	for _, v := range b.in.Catalog.MatViews {
+		can[v.OID] = v.Populated && b.in.Selection.matviews[v.OID]
+	}
+	for changed := true; changed; {
+		changed = false
+		for _, v := range b.in.Catalog.MatViews {
+			if can[v.OID] && slices.ContainsFunc(v.Reads, func(oid uint32) bool { return !can[oid] }) {
+				can[v.OID], changed = false, true
+				b.skip("rows of materialized view "+tasks.Name{Schema: v.Schema, Name: v.Name}.String(), "it reads another one that is not populated")
+			}
+		}
+	}
+	return can
 }
 
 // sequences adds tasks that copy the values of all sequences. They come after

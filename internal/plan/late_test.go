@@ -22,7 +22,7 @@ func TestLateOrder(t *testing.T) {
 	w.Catalog.LargeObjects = []uint32{5}
 	w.post("TRIGGER", "public a t me")
 	w.pre("ACL", "public TABLE a me")
-	view := w.post("MATERIALIZED VIEW DATA", "public mv me")
+	w.matview("mv", true)
 	w.post("PUBLICATION", "- p me")
 	w.post("EVENT TRIGGER", "- e me")
 	p := w.build(t)
@@ -31,8 +31,7 @@ func TestLateOrder(t *testing.T) {
 		"misc.privileges.c0001", refresh, "misc.last.c0001", "misc.verify.v0001")
 	p.requireOrder(t, "fkey.public.a.fk.validate", "misc.sequences.s0001", "misc.verify.v0001")
 	p.requireOrder(t, "blob.large-objects.o5-5", "misc.post-data.c0001")
-	require.Equal(t, []string{"RUN MATERIALIZED VIEW DATA public mv me;"}, p.sql(t, refresh))
-	require.NotZero(t, view)
+	require.Equal(t, []string{`REFRESH MATERIALIZED VIEW "public"."mv"`}, p.sql(t, refresh))
 }
 
 // A wave without tasks holds nobody up, so what is late must name the schema
@@ -60,16 +59,29 @@ func TestRefreshFollowsDependencies(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	w.table("a", 1)
-	oid := func(n uint32, deps ...int) int {
-		return w.entry(true, "MATERIALIZED VIEW DATA", 0, n, fmt.Sprintf("public mv%d me", n), deps...)
-	}
-	first := oid(71)
-	second := oid(72, first, 1) // and the table
-	oid(73, second, first)
-	oid(74)
+	first := w.matview("first", true)
+	second := w.matview("second", true, first)
+	third := w.matview("third", true, second, first)
+	fourth := w.matview("fourth", true)
 	p := w.build(t)
-	p.requireOrder(t, "copy.bundle.b0001", "misc.refresh.v71", "misc.refresh.v72", "misc.refresh.v73")
-	p.requireApart(t, "misc.refresh.v74", "misc.refresh.v71")
+	id := func(oid uint32) tasks.ID { return tasks.ID(fmt.Sprintf("misc.refresh.v%d", oid)) }
+	p.requireOrder(t, "copy.bundle.b0001", id(first), id(second), id(third))
+	p.requireApart(t, id(fourth), id(first))
+}
+
+func TestRefreshOfWhatCanBe(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	empty := w.matview("empty", false)
+	low := w.matview("low", true, empty)
+	w.matview("high", true, low)
+	w.Catalog.MatViews = append(w.Catalog.MatViews, pg.MatView{OID: w.next(), Schema: "public", Name: "not in the archive", Populated: true})
+	p := w.build(t)
+	require.Empty(t, p.ofKind(tasks.KindRefresh))
+	require.Equal(t, []tasks.Skipped{
+		{Object: `rows of materialized view "public"."low"`, Reason: "it reads another one that is not populated"},
+		{Object: `rows of materialized view "public"."high"`, Reason: "it reads another one that is not populated"},
+	}, p.Skipped)
 }
 
 func TestChunks(t *testing.T) {
@@ -187,7 +199,7 @@ func TestSameInputSamePlan(t *testing.T) {
 	make := func() tasks.Plan {
 		w := newWorld()
 		w.tree()
-		w.post("MATERIALIZED VIEW DATA", "public mv me")
+		w.matview("mv", true)
 		return w.build(t).Plan
 	}
 	require.Equal(t, make(), make())

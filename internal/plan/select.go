@@ -14,14 +14,14 @@ type Selection struct {
 	Statistics    []pg.Entry // extended statistics, which ANALYZE needs
 	Rest          []pg.Entry // what is left of post-data
 	Access        []pg.Entry // privileges and default privileges: an owner who revoked them from itself could not load
-	Refresh       []pg.Entry // populated materialized views
 	Last          []pg.Entry // publications, subscriptions and event triggers, which would see or refuse our own work
 	Replaced      []pg.Entry // indexes, constraints and foreign keys that are tasks
 	ForeignTables []pg.Entry // also in Pre; their rows are not copied
 
-	tables  map[uint32]bool // of pg_class
-	indexes map[uint32]bool
-	fkeys   map[uint32]bool
+	tables   map[uint32]bool // of pg_class
+	matviews map[uint32]bool
+	indexes  map[uint32]bool
+	fkeys    map[uint32]bool
 }
 
 // The catalogs that archive entries are numbered in.
@@ -33,7 +33,7 @@ const (
 // Select places the entries. It fails if an entry has no place, which means
 // that this pg_dump writes something that this version does not know.
 func Select(cat pg.Catalog, entries []pg.Entry) (Selection, error) {
-	s := Selection{tables: map[uint32]bool{}, indexes: map[uint32]bool{}, fkeys: map[uint32]bool{}}
+	s := Selection{tables: map[uint32]bool{}, matviews: map[uint32]bool{}, indexes: map[uint32]bool{}, fkeys: map[uint32]bool{}}
 	indexes, constraints, fkeys := byOID(cat)
 	last := map[int]int{}  // dump IDs of the entries in Last, and their ranks
 	rest := map[int]bool{} // dump IDs of the entries in Rest
@@ -53,12 +53,10 @@ func Select(cat pg.Catalog, entries []pg.Entry) (Selection, error) {
 			} else {
 				s.Statistics = append(s.Statistics, e)
 			}
-		case "MATERIALIZED VIEW DATA":
-			s.Refresh = append(s.Refresh, e)
 		case "PUBLICATION", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA", "SUBSCRIPTION", "SUBSCRIPTION TABLE", "EVENT TRIGGER":
 			last[e.DumpID] = lastRank(e)
 			s.Last = append(s.Last, e)
-		case "LARGE OBJECT", "BLOB", "BLOBS", "BLOB METADATA", "TABLE DATA", "SEQUENCE SET", "STATISTICS DATA":
+		case "LARGE OBJECT", "BLOB", "BLOBS", "BLOB METADATA", "TABLE DATA", "SEQUENCE SET", "STATISTICS DATA", "MATERIALIZED VIEW DATA":
 			return s, fmt.Errorf("archive entry %q is of a section that was not asked for", e.Line)
 		case "TABLE":
 			if e.Post {
@@ -76,6 +74,9 @@ func Select(cat pg.Catalog, entries []pg.Entry) (Selection, error) {
 // place puts an entry that is run as it is where its section, or what it
 // describes, says.
 func (s *Selection) place(e pg.Entry, last map[int]int, rest map[int]bool) {
+	if e.Desc == "MATERIALIZED VIEW" {
+		s.matviews[e.OID] = true
+	}
 	rank, follows := 0, false // of what the entry is about, if that is in Last
 	for _, id := range e.Deps {
 		if r, there := last[id]; there {
@@ -148,7 +149,7 @@ func lastRank(e pg.Entry) int {
 
 // Kept returns the entries that are run as they are, in the order of running.
 func (s Selection) Kept() []pg.Entry {
-	return slices.Concat(s.Pre, s.Statistics, s.Rest, s.Access, s.Refresh, s.Last)
+	return slices.Concat(s.Pre, s.Statistics, s.Rest, s.Access, s.Last)
 }
 
 // complete asserts that every entry has exactly one place.

@@ -34,7 +34,6 @@ func TestSelectPlacesEntries(t *testing.T) {
 	w.entry(true, "INDEX", 1259, 99, "public index_of_matview me")
 	w.entry(true, "INDEX", 0, w.Catalog.Indexes[0].OID, "public not_by_oid_alone me")
 	w.entry(true, "CONSTRAINT", 2606, 98, "public constraint_of_no_index me")
-	w.post("MATERIALIZED VIEW DATA", "public mv me")
 	w.post("DEFAULT ACL", "public DEFAULT PRIVILEGES me")
 	w.post("PUBLICATION", "- p me")
 
@@ -46,7 +45,6 @@ func TestSelectPlacesEntries(t *testing.T) {
 	require.Equal(t, []string{"TRIGGER public a a_trigger me", "COMMENT public INDEX a_v me", "INDEX public index_of_matview me",
 		"INDEX public not_by_oid_alone me", "CONSTRAINT public constraint_of_no_index me"}, descs(s.Rest))
 	require.Equal(t, []string{"ACL - SCHEMA app me", "DEFAULT ACL public DEFAULT PRIVILEGES me"}, descs(s.Access))
-	require.Equal(t, []string{"MATERIALIZED VIEW DATA public mv me"}, descs(s.Refresh))
 	require.Equal(t, []string{"PUBLICATION - p me"}, descs(s.Last))
 	require.Equal(t, []string{"FOREIGN TABLE public far me"}, descs(s.ForeignTables))
 }

@@ -89,6 +89,14 @@ func (w *world) relation(oid uint32) *pg.Relation {
 	return &w.Catalog.Tables[i]
 }
 
+// matview adds a materialized view that reads others.
+func (w *world) matview(name string, populated bool, reads ...uint32) uint32 {
+	oid := w.next()
+	w.entry(false, "MATERIALIZED VIEW", 1259, oid, "public "+name+" me")
+	w.Catalog.MatViews = append(w.Catalog.MatViews, pg.MatView{OID: oid, Schema: "public", Name: name, Populated: populated, Reads: reads})
+	return oid
+}
+
 // index adds an index with its archive entry.
 func (w *world) index(table uint32, name string, edits ...func(*pg.Index)) uint32 {
 	r := w.relation(table)
@@ -238,7 +246,7 @@ func (p planned) requireEveryEntryOnce(t testing.TB, w *world) {
 	t.Helper()
 	seen := map[string]int{}
 	for _, task := range p.Tasks {
-		if task.Kind != tasks.KindSchema && task.Kind != tasks.KindRefresh {
+		if task.Kind != tasks.KindSchema {
 			continue
 		}
 		for _, s := range statements(t, task) {
