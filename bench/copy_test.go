@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,7 +45,8 @@ type way struct {
 // that this machine has, between two servers of their own that keep what they
 // are told to (fsync is on). After each copy the two databases are compared,
 // definitions and rows. PGCONVOY_BENCH_PERCENT is the size of the data sets (100
-// if not set), PGCONVOY_BENCH_ROUNDS how many rounds count after the first, 5.
+// if not set), PGCONVOY_BENCH_ROUNDS how many rounds count after the first, 5;
+// with PGCONVOY_BENCH_BINDIR, pgconvoy is measured with the pg_dump there, too.
 func BenchmarkCopy(b *testing.B) {
 	percent, counted := number(b, "PGCONVOY_BENCH_PERCENT", 100), number(b, "PGCONVOY_BENCH_ROUNDS", 5)
 	for _, set := range dataSets {
@@ -168,11 +170,17 @@ func position(b *testing.B, db *pgtest.Database) int64 {
 // tools are pgconvoy and its peers.
 func tools(b *testing.B) []tool {
 	bin := filepath.Join(commands(b), "planner")
-	list := []tool{{name: "pgconvoy", commands: func(b *testing.B, w way) []*exec.Cmd {
-		c := exec.CommandContext(b.Context(), bin, "run")
-		c.Env = append(os.Environ(), "PGCONVOY_SOURCE_URI="+w.source, "PGCONVOY_TARGET_URI="+w.target, "PGCONVOY_VERIFY=none", "PGCONVOY_PG_BINDIR="+w.bin)
-		return []*exec.Cmd{c}
-	}}}
+	ours := func(name, tools string) tool {
+		return tool{name: name, commands: func(b *testing.B, w way) []*exec.Cmd {
+			c := exec.CommandContext(b.Context(), bin, "run")
+			c.Env = append(os.Environ(), "PGCONVOY_SOURCE_URI="+w.source, "PGCONVOY_TARGET_URI="+w.target, "PGCONVOY_VERIFY=none", "PGCONVOY_PG_BINDIR="+cmp.Or(tools, w.bin))
+			return []*exec.Cmd{c}
+		}}
+	}
+	list := []tool{ours("pgconvoy", "")}
+	if dir := os.Getenv("PGCONVOY_BENCH_BINDIR"); dir != "" {
+		list = []tool{ours("pgconvoy, newer pg_dump", dir), ours("pgconvoy", "")}
+	}
 	list = append(list, tool{name: "pg_dump -Fc -Z0 | pg_restore", commands: func(b *testing.B, w way) []*exec.Cmd {
 		return []*exec.Cmd{
 			exec.CommandContext(b.Context(), filepath.Join(w.bin, "pg_dump"), "-Fc", "-Z0", "-d", w.source),

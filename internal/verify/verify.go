@@ -42,7 +42,7 @@ func count(ctx context.Context, c *pg.Conn, tables []tasks.VerifyTable) ([]tasks
 	if err != nil {
 		what := "rows"
 		if len(numbers) < len(tables) {
-			what = "the rows of " + tables[len(numbers)].Name.String()
+			what = "the rows of " + tables[len(numbers)].String()
 		}
 		return nil, fmt.Errorf("count %s on the %s: %w", what, c.Side(), err)
 	}
