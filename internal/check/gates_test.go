@@ -5,11 +5,8 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -103,15 +100,6 @@ func relayAsPooler(client net.Conn, server string) {
 	}
 }
 
-// standby makes a private server one that recovers for ever.
-func standby(t *testing.T, s *pgtest.Server) {
-	t.Helper()
-	s.Stop(t, syscall.SIGINT)
-	signal := filepath.Join(s.DataDir(), "standby.signal")
-	require.NoError(t, os.WriteFile(signal, nil, 0o644))
-	s.Launch(t)
-}
-
 func TestStandbys(t *testing.T) {
 	t.Parallel()
 	s := pgtest.Start(t, pgtest.Options{})
@@ -119,7 +107,7 @@ func TestStandbys(t *testing.T) {
 	replica := &pgtest.Database{Server: s, Name: "shop"}
 	s.Exec(t, "CREATE DATABASE shop")
 	replica.Exec(t, "CREATE TABLE plain (id int); CREATE SCHEMA s; CREATE UNLOGGED TABLE s.cache (id int)")
-	standby(t, s)
+	s.Freeze(t)
 
 	asTarget := &bench{source: b.source, target: replica}
 	f := requireOnly(t, asTarget.run(t), check.Blocker, "target-standby")

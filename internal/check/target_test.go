@@ -93,7 +93,7 @@ func TestSchemaPublic(t *testing.T) {
 func TestLedgers(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.target.Exec(t, `CREATE SCHEMA pgconvoy; COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 2'; CREATE TABLE pgconvoy.run (run text, state text);
+	b.target.Exec(t, `CREATE SCHEMA pgconvoy; COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 3'; CREATE TABLE pgconvoy.run (run text, state text);
 		CREATE TABLE half (); ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC`)
 	found := b.run(t)
 	f := requireOnly(t, found, check.Blocker, check.UnfinishedLedger)
@@ -129,7 +129,7 @@ func TestLedgerOnSource(t *testing.T) {
 	b := setup(t)
 	b.source.Exec(t, "CREATE SCHEMA pgconvoy; CREATE TABLE pgconvoy.run (run text, state text); CREATE UNLOGGED TABLE pgconvoy.x ()")
 	requireOnly(t, b.run(t), check.Blocker, "source-ledger")
-	b.source.Exec(t, "COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 2'")
+	b.source.Exec(t, "COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 3'")
 	requireOnly(t, b.run(t), check.Warning, "source-ledger")
 }
 

@@ -75,8 +75,8 @@ func writeNew(ctx context.Context, tx pgx.Tx, l *Ledger, n New, plan tasks.Plan)
 	if _, err := tx.Exec(ctx, "INSERT INTO pgconvoy.intact (run) VALUES ($1)", n.Run.Name); err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO pgconvoy.snapshot (run, id, name, pg_snapshot, timeline, lsn, durable)
-		VALUES ($1, 1, $2, $3, $4, $5, $6)`, n.Run.Name, n.Snapshot.Name, n.Snapshot.Text, n.Mark.Timeline, n.Mark.LSN, n.Mark.Durable)
+	_, err = tx.Exec(ctx, `INSERT INTO pgconvoy.snapshot (run, id, name, pg_snapshot, timeline, lsn, durable, replayed)
+		VALUES ($1, 1, $2, $3, $4, $5, $6, $7)`, n.Run.Name, n.Snapshot.Name, n.Snapshot.Text, n.Mark.Timeline, n.Mark.LSN, n.Mark.Durable, n.Mark.Replayed)
 	if err != nil {
 		return err
 	}

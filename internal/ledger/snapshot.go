@@ -46,7 +46,7 @@ type SnapshotRecord struct {
 
 // Snapshots returns all snapshots of the run, oldest first.
 func (l *Ledger) Snapshots(ctx context.Context, c *pg.Conn) ([]SnapshotRecord, error) {
-	rows, err := c.Query(ctx, `SELECT id, name, pg_snapshot, timeline, lsn, durable, coalesce(same_as, 0), taken_at,
+	rows, err := c.Query(ctx, `SELECT id, name, pg_snapshot, timeline, lsn, durable, replayed, coalesce(same_as, 0), taken_at,
 		extract(epoch FROM pg_catalog.clock_timestamp() - taken_at)::float8, released_at, lost_at
 		FROM pgconvoy.snapshot WHERE run = $1 ORDER BY id`, l.run.Name)
 	if err != nil {
@@ -55,7 +55,7 @@ func (l *Ledger) Snapshots(ctx context.Context, c *pg.Conn) ([]SnapshotRecord, e
 	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (SnapshotRecord, error) {
 		var s SnapshotRecord
 		var age float64
-		err := row.Scan(&s.ID, &s.Name, &s.Text, &s.Mark.Timeline, &s.Mark.LSN, &s.Mark.Durable, &s.SameAs, &s.TakenAt, &age, &s.Released, &s.Lost)
+		err := row.Scan(&s.ID, &s.Name, &s.Text, &s.Mark.Timeline, &s.Mark.LSN, &s.Mark.Durable, &s.Mark.Replayed, &s.SameAs, &s.TakenAt, &age, &s.Released, &s.Lost)
 		s.Mark.Text, s.Age = s.Text, seconds(age)
 		return s, err
 	})
@@ -75,9 +75,9 @@ func (l *Ledger) AddSnapshot(ctx context.Context, c *pg.Conn, s pg.Snapshot, m p
 			return err
 		}
 		return tx.QueryRow(ctx, `WITH gone AS (UPDATE pgconvoy.snapshot SET lost_at = pg_catalog.now() WHERE run = $1 AND lost_at IS NULL AND released_at IS NULL)
-			INSERT INTO pgconvoy.snapshot (run, id, name, pg_snapshot, timeline, lsn, durable, same_as)
-			SELECT $1, coalesce(pg_catalog.max(id), 0) + 1, $2, $3, $4, $5, $6, nullif($7, 0) FROM pgconvoy.snapshot WHERE run = $1 RETURNING id`,
-			l.run.Name, s.Name, s.Text, m.Timeline, m.LSN, m.Durable, sameAs).Scan(&id)
+			INSERT INTO pgconvoy.snapshot (run, id, name, pg_snapshot, timeline, lsn, durable, replayed, same_as)
+			SELECT $1, coalesce(pg_catalog.max(id), 0) + 1, $2, $3, $4, $5, $6, $7, nullif($8, 0) FROM pgconvoy.snapshot WHERE run = $1 RETURNING id`,
+			l.run.Name, s.Name, s.Text, m.Timeline, m.LSN, m.Durable, m.Replayed, sameAs).Scan(&id)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("record snapshot: %w", err)

@@ -10,26 +10,38 @@ import (
 // it showed, when nobody holds the snapshot any more.
 type Mark struct {
 	Text     string // pg_current_snapshot() of the snapshot
-	Timeline string // of the WAL; "" if the source is a standby or does not tell
+	Timeline string // of the WAL; "" if the source does not tell
 	LSN      string // a position in the WAL, written after everything that the snapshot shows
 	Durable  bool   // the WAL up to LSN is on disk, so that no crash takes back what the snapshot shows
+	Replayed bool   // the source is a standby, and the snapshot shows what it had replayed up to LSN
 }
 
-// ReadMark returns the mark of the snapshot with the given text. c is not the
-// session that holds it: a source that refuses to tell would end its
-// transaction. A source that does not tell is no error; its mark proves nothing.
-func ReadMark(ctx context.Context, c *Conn, text string) (Mark, error) {
-	m := Mark{Text: text}
-	err := c.QueryRow(ctx, `SELECT pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8),
-		pg_catalog.pg_current_wal_insert_lsn()::text`).Scan(&m.Timeline, &m.LSN)
-	if err == nil {
-		m.Durable, err = Flushed(ctx, c, m.LSN)
+// ReadMark returns the mark of the snapshot. c is not the session that holds
+// it: a source that refuses to tell would end its transaction. A source that does
+// not tell is no error; its mark proves nothing. Neither does that of a standby
+// that goes on replaying.
+func ReadMark(ctx context.Context, c *Conn, s Snapshot) (Mark, error) {
+	m := Mark{Text: s.Text}
+	var err error
+	if s.Replayed == "" {
+		err = c.QueryRow(ctx, `SELECT pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8),
+			pg_catalog.pg_current_wal_insert_lsn()::text`).Scan(&m.Timeline, &m.LSN)
+		if err == nil {
+			m.Durable, err = Flushed(ctx, c, m.LSN)
+		}
+	} else {
+		// The snapshot was taken between two looks at the same position.
+		m.Replayed, m.Durable = true, true
+		err = c.QueryRow(ctx, `SELECT pg_catalog.lpad(pg_catalog.to_hex(greatest(c.timeline_id, r.min_recovery_end_timeline)), 8, '0'),
+			pg_catalog.pg_last_wal_replay_lsn()::text FROM pg_catalog.pg_control_checkpoint() c, pg_catalog.pg_control_recovery() r`).Scan(&m.Timeline, &m.LSN)
 	}
 	switch {
 	case IsCode(err, "55000"), IsCode(err, "42501"), IsCode(err, "0A000"), IsCode(err, "42883"):
-		return Mark{Text: text}, nil // in recovery, or not for everybody here
+		return Mark{Text: s.Text}, nil // promoted meanwhile, or not for everybody here
 	case err != nil:
 		return m, fmt.Errorf("read WAL position of the %s: %w", c.Side(), err)
+	case m.Replayed && m.LSN != s.Replayed:
+		return Mark{Text: s.Text}, nil
 	}
 	return m, nil
 }
@@ -50,6 +62,10 @@ func Flushed(ctx context.Context, c *Conn, lsn string) (bool, error) {
 // the commits of the same transactions. A crash could give lost ids out again,
 // and so could a standby that was promoted: therefore the WAL must have been on
 // disk, and its timeline be the same.
+//
+// What a standby shows is what it has replayed. If that ends at the same position
+// of the same timeline, be it after a restart or on another clone of the same
+// server, then it is the same.
 func (m Mark) Unchanged(now Mark) (proven bool, why string) {
 	xmin, xmax, ok := bounds(m.Text)
 	nowXmin, nowXmax, nowOK := bounds(now.Text)
@@ -57,9 +73,15 @@ func (m Mark) Unchanged(now Mark) (proven bool, why string) {
 	case !ok || !nowOK:
 		return false, "the text of a snapshot cannot be read"
 	case m.Timeline == "" || now.Timeline == "":
-		return false, "the source does not tell its position in the WAL, or is a standby"
+		return false, "the source does not tell its position in the WAL, or is a standby that goes on replaying"
 	case m.Timeline != now.Timeline:
 		return false, fmt.Sprintf("the source has changed from timeline %s to %s", m.Timeline, now.Timeline)
+	case m.Replayed != now.Replayed:
+		return false, "the source was a standby and is a primary, or the other way round"
+	case m.Replayed && m.LSN != now.LSN:
+		return false, fmt.Sprintf("the standby has replayed its primary's WAL from %s up to %s since", m.LSN, now.LSN)
+	case m.Replayed:
+		return true, ""
 	case !m.Durable:
 		return false, "what the snapshot showed was not known to be on the source's disk"
 	case xmin != xmax:

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Snapshot is an exported snapshot of the source. It lives as long as the
@@ -12,6 +14,8 @@ import (
 type Snapshot struct {
 	Name string // what SET TRANSACTION SNAPSHOT takes
 	Text string // pg_current_snapshot(): xmin:xmax:xip,…
+	// Replayed is up to where a standby had replayed its primary's WAL before the snapshot was taken, "" on a primary.
+	Replayed string
 }
 
 // ExportSnapshot begins a REPEATABLE READ, READ ONLY transaction on c and
@@ -24,6 +28,10 @@ func ExportSnapshot(ctx context.Context, c *Conn) (Snapshot, error) {
 // as [LockTables] does, before it takes its snapshot: LOCK takes none. What a
 // session changed that the lock had to wait for is in the snapshot then.
 func ExportLocked(ctx context.Context, c *Conn, tables []string, timeout string) (Snapshot, error) {
+	var s Snapshot
+	if err := c.QueryRow(ctx, "SELECT coalesce(pg_catalog.pg_last_wal_replay_lsn()::text, '') WHERE pg_catalog.pg_is_in_recovery()").Scan(&s.Replayed); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return s, fmt.Errorf("read how far the standby is: %w", err)
+	}
 	if _, err := c.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
 		return Snapshot{}, fmt.Errorf("begin snapshot transaction: %w", err)
 	}
@@ -31,7 +39,6 @@ func ExportLocked(ctx context.Context, c *Conn, tables []string, timeout string)
 		return Snapshot{}, err
 	}
 	// pg_current_snapshot shows xids in 64 bits; it came with 13, our oldest source.
-	var s Snapshot
 	err := c.QueryRow(ctx, "SELECT pg_catalog.pg_export_snapshot(), pg_catalog.pg_current_snapshot()::text").Scan(&s.Name, &s.Text)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("export snapshot: %w", err)

@@ -325,6 +325,17 @@ func (s *Server) Launch(t testing.TB) {
 	}
 }
 
+// Freeze makes a private cluster a standby that follows nobody: it can be read,
+// and never changes.
+func (s *Server) Freeze(t testing.TB) {
+	t.Helper()
+	s.Stop(t, syscall.SIGINT)
+	if err := os.WriteFile(filepath.Join(s.DataDir(), "standby.signal"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.Launch(t)
+}
+
 // Pid is the process id of the postmaster, 0 when the server is stopped.
 func (s *Server) Pid() int {
 	s.mu.Lock()

@@ -55,13 +55,20 @@ type interrupted struct {
 func interrupt(t *testing.T, workers int) *interrupted {
 	t.Helper()
 	// Other tests assign transaction ids on the shared server, and would disprove that nothing has changed.
-	r := &interrupted{src: pgtest.Start(t, pgtest.Options{}).Database(t), dst: pgtest.Target(t).Database(t)}
+	return interruptOf(t, pgtest.Start(t, pgtest.Options{}).Database(t), workers, func() {})
+}
+
+// interruptOf is interrupt of a run from src; filled is called when that has its rows.
+func interruptOf(t *testing.T, src *pgtest.Database, workers int, filled func()) *interrupted {
+	t.Helper()
+	r := &interrupted{src: src, dst: pgtest.Target(t).Database(t)}
 	r.release = gated(t, r.src, r.dst, 30_000)
 	r.src.Exec(t, `CREATE TABLE small (id int PRIMARY KEY, note text); INSERT INTO small SELECT i, 'n' || i FROM generate_series(1, 500) i; CREATE INDEX ON small (note);
 		CREATE TABLE refers (id int REFERENCES small, big int8 REFERENCES big); INSERT INTO refers SELECT i, i FROM generate_series(1, 500) i;
 		CREATE TABLE whole (id int PRIMARY KEY, pad text); INSERT INTO whole SELECT i, repeat('x', 200) FROM generate_series(1, 1000) i; CREATE INDEX ON whole (pad, id);
 		CREATE FUNCTION noisy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.note = ''trigger''; RETURN NEW; END';
 		CREATE TRIGGER noisy BEFORE INSERT ON small FOR EACH ROW EXECUTE FUNCTION noisy(); SELECT lo_from_bytea(0, 'object')`)
+	filled()
 	r.o = options(t, r.src, r.dst)
 	r.o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
 	r.o.Config.KeepLedger = true
@@ -126,10 +133,36 @@ func TestLostSnapshotIsProven(t *testing.T) {
 func interruptAlone(t *testing.T) *interrupted {
 	t.Helper()
 	r := interrupt(t, 1)
+	r.leaveAlone(t)
+	return r
+}
+
+func (r *interrupted) leaveAlone(t *testing.T) {
+	t.Helper()
 	r.workers[0].kill(t)
 	r.o.Config.Workers = config.Yes
 	awaitQuery(t, r.src, "0", "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgconvoy%' AND datname = current_database()")
-	return r
+}
+
+// TestFrozenSource: a standby whose replay stands still shows the same for ever. A
+// run from it, with large tables in parts, goes on even after the standby was
+// restarted.
+func TestFrozenSource(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, pgtest.Options{})
+	server.Exec(t, "CREATE DATABASE frozen")
+	r := interruptOf(t, &pgtest.Database{Server: server, Name: "frozen"}, 1, func() { server.Freeze(t) })
+	r.leaveAlone(t)
+	server.Stop(t, syscall.SIGINT)
+	server.Launch(t)
+	r.release()
+	report, err := run.Resume(t.Context(), r.o, run.Resumption{})
+	require.NoError(t, err)
+	require.Equal(t, tasks.RunComplete, report.State)
+	require.Equal(t, [][]string{{"1", pgtest.Null, "t", "t"}, {"2", "1", "f", "t"}},
+		r.dst.Rows(t, "SELECT id, same_as, lost_at IS NOT NULL, replayed FROM pgconvoy.snapshot ORDER BY id"))
+	require.Equal(t, "3", r.dst.Query(t, "SELECT count(*) FROM pgconvoy.task WHERE id LIKE 'copy.public.big.p%'"))
+	pgtest.RequireEqual(t, r.src, r.dst, pgtest.IgnoreSchemas("pgconvoy"))
 }
 
 // TestLostSnapshotIsCopiedAgain: nobody holds the snapshot, and the source has
@@ -258,13 +291,18 @@ func TestMark(t *testing.T) {
 	now := then
 	proven, _ := then.Unchanged(now)
 	require.True(t, proven)
+	standby := pg.Mark{Text: "99:100:99", Timeline: "00000001", LSN: "0/1", Durable: true, Replayed: true}
+	proven, _ = standby.Unchanged(standby)
+	require.True(t, proven, "what runs on the primary is not seen before it is replayed")
 	for name, change := range map[string]func(then, now *pg.Mark){
 		"running then":   func(then, now *pg.Mark) { then.Text, now.Text = "99:100:99", "99:100:99" },
 		"running now":    func(_, now *pg.Mark) { now.Text = "99:100:99" },
 		"written since":  func(_, now *pg.Mark) { now.Text = "101:101:" },
 		"timeline":       func(_, now *pg.Mark) { now.Timeline = "00000002" },
 		"not durable":    func(then, _ *pg.Mark) { then.Durable = false },
-		"standby":        func(then, now *pg.Mark) { then.Timeline, now.Timeline = "", "" },
+		"untold":         func(then, now *pg.Mark) { then.Timeline, now.Timeline = "", "" },
+		"promoted":       func(then, _ *pg.Mark) { then.Replayed = true },
+		"replayed since": func(then, now *pg.Mark) { then.Replayed, now.Replayed, now.LSN = true, true, "0/2" },
 		"unreadable":     func(then, _ *pg.Mark) { then.Text = "" },
 		"unreadable now": func(_, now *pg.Mark) { now.Text = "100" },
 	} {

@@ -15,19 +15,19 @@ import (
 // mark reads what proves later, should everybody lose the snapshot, that the
 // source has not changed since.
 func (p *Prepared) mark(ctx context.Context) (pg.Mark, error) {
-	m, err := pg.ReadMark(ctx, p.checking, p.snapshot.Text)
+	m, err := pg.ReadMark(ctx, p.checking, p.snapshot)
 	p.checking.Discard()
 	p.checking = nil
 	return m, err
 }
 
-func readMark(ctx context.Context, o Options, text string) (pg.Mark, error) {
+func readMark(ctx context.Context, o Options, s pg.Snapshot) (pg.Mark, error) {
 	c, err := connectSide(ctx, o, pg.Source)
 	if err != nil {
 		return pg.Mark{}, err
 	}
 	defer c.Discard()
-	return pg.ReadMark(ctx, c, text)
+	return pg.ReadMark(ctx, c, s)
 }
 
 // releaseSnapshot ends the snapshot, and the locks that come with it, as soon
@@ -139,7 +139,7 @@ func (r *running) replaceSnapshot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	now, err := readMark(ctx, r.Options, s.Text)
+	now, err := readMark(ctx, r.Options, s)
 	if err != nil {
 		c.Discard()
 		return err

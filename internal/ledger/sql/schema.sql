@@ -1,5 +1,5 @@
 CREATE SCHEMA pgconvoy;
-COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 2';
+COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 3';
 CREATE TABLE pgconvoy.run (
     run text PRIMARY KEY,
     uid text NOT NULL,
@@ -25,9 +25,10 @@ CREATE TABLE pgconvoy.snapshot (
     id int NOT NULL,
     name text NOT NULL,             -- of the planner that took it; keepers have others
     pg_snapshot text NOT NULL,      -- pg_current_snapshot() of it
-    timeline text NOT NULL,         -- with lsn and durable: what proves later that the source has not changed
+    timeline text NOT NULL,         -- with the next three: what proves later that the source has not changed
     lsn text NOT NULL,
     durable bool NOT NULL,
+    replayed bool NOT NULL,         -- the source is a standby, and lsn is up to where it had replayed
     same_as int,                    -- an older snapshot that is proven to show the same
     taken_at timestamptz NOT NULL DEFAULT now(),
     released_at timestamptz,        -- every row is read
