@@ -7,7 +7,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
+	"github.com/pgconvoy/pgconvoy/internal/run"
 )
 
 // TestPlanWaitsForDDL has another session in the middle of a change when the
@@ -40,6 +42,22 @@ func TestPlanWaitsForDDL(t *testing.T) {
 			pgtest.RequireEqual(t, src, dst)
 		})
 	}
+}
+
+// TestFindingsDoNotWaitForTheSource: the plan waits for a session that changes
+// the source, and what the preflight finds meanwhile is said at once.
+func TestFindingsDoNotWaitForTheSource(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	src.Exec(t, "CREATE TABLE a (id int)")
+	dst.Exec(t, "CREATE TABLE already_there (id int)")
+	other := src.Connect(t)
+	_, err := other.Exec(t.Context(), "BEGIN; TRUNCATE a")
+	require.NoError(t, err)
+	_, err = run.Prepare(t.Context(), options(t, src, dst))
+	var failed *check.FailedError
+	require.ErrorAs(t, err, &failed, "not that the lock could not be had")
+	require.ErrorContains(t, err, "already_there")
 }
 
 // sqlContents digests the rows that a source under load changes all the time.
