@@ -33,7 +33,7 @@ type Relation struct {
 	Filenode     uint32 // now
 	SnapFilenode uint32 // as the snapshot shows it; another value means that the table was rewritten since
 	Blocks       int64  // of the heap
-	Bytes        int64  // heap and TOAST
+	Bytes        int64  // heap and TOAST, without their maps and TOAST's index, which would take twice as long to look for
 	Rows         int64  // the source's estimate, -1 if there is none
 	Columns      []string
 	Portable     bool   // COPY's binary format means the same on every server of this major or a newer one, for all columns
@@ -195,7 +195,7 @@ func (cat *Catalog) readTables(ctx context.Context, c *Conn, without []string) e
 	rows, err := c.Query(ctx, portableTypes+`SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence = 'u',
 		coalesce(am.amname::text, ''), coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::oid, c.relfilenode,
 		CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) / pg_catalog.current_setting('block_size')::int8 ELSE 0 END,
-		CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_table_size(c.oid), 0) ELSE 0 END,
+		CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) + coalesce(pg_catalog.pg_relation_size(nullif(c.reltoastrelid, 0)), 0) ELSE 0 END,
 		CASE WHEN c.reltuples < 0 THEN -1 ELSE c.reltuples::int8 END,
 		cols.names, coalesce(cols.portable, false),
 		CASE WHEN c.relispartition THEN i.inhparent ELSE 0::oid END,
