@@ -43,11 +43,17 @@ SELECT a.attrelid::regclass || ' ' || a.attname, a.attstattarget::text
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE a.attstattarget >= 0 AND a.attnum > 0 AND NOT a.attisdropped AND` + copiedIndex + `AND` + userSchemas},
 	// Child rows of a foreign key on a partitioned table differ between releases,
-	// and so do the rows of NOT NULL, which pg_dump shows.
+	// and so do the rows of NOT NULL, which pg_dump shows. Of several unique indexes
+	// on the columns that a foreign key refers to, the server takes that with the
+	// least oid, whatever the source has; no statement can say which.
 	{"constraint", `
 SELECT concat_ws(' ', nullif(k.conrelid, 0)::regclass, nullif(k.contypid, 0)::regtype, k.conname),
        concat_ws(' ', k.contype, 'validated', k.convalidated, 'deferrable', k.condeferrable, k.condeferred,
-                 'index', nullif(k.conindid, 0)::regclass, 'references', nullif(k.confrelid, 0)::regclass,
+                 'index', CASE WHEN k.contype = 'f' AND (
+                     SELECT count(*) FROM pg_index i
+                     WHERE i.indrelid = k.confrelid AND i.indisunique AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+                       AND (SELECT array_agg(a ORDER BY a) FROM unnest(i.indkey[:i.indnkeyatts - 1]) a) = (SELECT array_agg(a ORDER BY a) FROM unnest(k.confkey) a)
+                 ) > 1 THEN 'one of several' ELSE nullif(k.conindid, 0)::regclass::text END, 'references', nullif(k.confrelid, 0)::regclass,
                  'inherited', k.coninhcount, k.conislocal)
 FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
 WHERE k.conparentid = 0 AND k.contype NOT IN ('n', 't') AND` + userSchemas},

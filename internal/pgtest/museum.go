@@ -59,8 +59,8 @@ func (s *Server) Museum(t testing.TB) *Database {
 	return template.Clone(t)
 }
 
-// Reference copies a database to another server as people do by hand, pg_dump
-// through psql, and returns the copy. Between different majors a copy made by
+// Reference copies a database to another server as people do by hand, pg_dump |
+// pg_restore, and returns the copy. Between different majors a copy made by
 // other means is compared with this one: newer majors print some definitions in
 // other words. The museum's roles are created if they are missing.
 func Reference(t testing.TB, src *Database, server *Server) *Database {
@@ -69,20 +69,22 @@ func Reference(t testing.TB, src *Database, server *Server) *Database {
 	dst := server.Database(t)
 	ctx, cancel := context.WithTimeout(context.Background(), helperTimeout)
 	defer cancel()
-	program := filepath.Join(ClientDir(t, max(src.Server.Major, server.Major)), "pg_dump")
-	dump := exec.CommandContext(ctx, program, "-d", src.URI())
-	dump.Env = clientEnv()
-	script, err := dump.StdoutPipe()
+	programs := ClientDir(t, max(src.Server.Major, server.Major))
+	dump := exec.CommandContext(ctx, filepath.Join(programs, "pg_dump"), "-Fc", "-Z0", "-d", src.URI())
+	restore := exec.CommandContext(ctx, filepath.Join(programs, "pg_restore"), "--exit-on-error", "-d", dst.URI())
+	archive, err := dump.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var complaints strings.Builder
-	dump.Stderr = &complaints
+	var dumped, restored strings.Builder
+	restore.Stdin = archive
+	dump.Env, restore.Env = clientEnv(), clientEnv()
+	dump.Stderr, restore.Stderr = &dumped, &restored
 	if err := dump.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(dst.psql(script), dump.Wait()); err != nil {
-		t.Fatalf("pg_dump %s | psql: %v\n%s", src.Name, err, complaints.String())
+	if err := errors.Join(restore.Run(), dump.Wait()); err != nil {
+		t.Fatalf("pg_dump %s | pg_restore: %v\n%s%s", src.Name, err, &dumped, &restored)
 	}
 	return dst
 }
