@@ -122,7 +122,8 @@ const (
 // portableTypes begins a query, with the types whose binary form means the same
 // on every server, now and later: it holds no oids, and only text that is in the
 // client's encoding. Arrays name the type of their elements by its oid, which is
-// the same everywhere for built-in types only.
+// the same everywhere for built-in types only. oidvector and int2vector look like
+// arrays, but cannot read an empty one that they have written.
 const portableTypes = `WITH RECURSIVE portable (id) AS (
 		SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typtype = 'e' OR t.oid < 16384 AND t.typnamespace = 'pg_catalog'::regnamespace AND t.typname IN (
 			'bool', 'bytea', 'char', 'name', 'int2', 'int4', 'int8', 'float4', 'float8', 'numeric', 'money', 'oid', 'text', 'varchar', 'bpchar',

@@ -72,8 +72,8 @@ var awkward = map[string][]string{
 	"xid8":        {"'18446744073709551615'"},
 	"tid":         {"'(4294967295,65535)'"},
 	"oid":         {"4294967295"},
-	"oidvector":   {"'1 2 3'"},
-	"int2vector":  {"'1 -2 3'"},
+	"oidvector":   {"'1 2 3'", "''"},
+	"int2vector":  {"'1 -2 3'", "''"},
 	"regtype":     {"'pg_catalog.int4'"},
 	"public.mood": {"'sad'", `'it''s "ok"'`, `E'tab\there\\'`},
 	"public.pair": {`ROW(NULL, E'a "q" \\ ,()')`, "ROW(1, '')", "ROW(NULL, NULL)"},
@@ -83,7 +83,7 @@ var awkward = map[string][]string{
 }
 
 // local are the types of awkward whose binary form is not the same everywhere.
-var local = []string{"xml", "pg_snapshot", "xid8", "tid", "regtype", "public.pair", "public.mood[]"}
+var local = []string{"xml", "pg_snapshot", "xid8", "tid", "regtype", "oidvector", "int2vector", "public.pair", "public.mood[]"}
 
 // TestRelayEveryType copies every type as text, and those that are portable in
 // binary form, too.
