@@ -68,6 +68,7 @@ type Constraint struct {
 	Name                 string
 	Type                 string // contype: p, u or x
 	Definition           string
+	Parameters           string // of its index, name=value, …; Definition has them for type x only
 	Deferrable, Deferred bool
 	Period               bool // WITHOUT OVERLAPS
 }
@@ -132,7 +133,7 @@ const portableTypes = `WITH RECURSIVE portable (id) AS (
 			'int4range', 'int8range', 'numrange', 'tsrange', 'tstzrange', 'daterange',
 			'int4multirange', 'int8multirange', 'nummultirange', 'tsmultirange', 'tstzmultirange', 'datemultirange')
 		UNION SELECT t.oid FROM portable p JOIN pg_catalog.pg_type t
-			ON t.typtype = 'd' AND t.typbasetype = p.id OR t.oid < 16384 AND t.typcategory = 'A' AND t.typelem = p.id) `
+			ON t.typtype = 'd' AND t.typbasetype = p.id OR t.oid < 16384 AND t.typcategory = 'A' AND t.typelem = p.id AND t.typname NOT IN ('oidvector', 'int2vector')) `
 
 // ReadCatalog reads the catalog with a constant number of queries, as the
 // transaction of c sees it, but for definitions and sizes, which are read as of
@@ -246,8 +247,10 @@ func (cat *Catalog) readIndexes(ctx context.Context, c *Conn, without []string) 
 		coalesce(ts.spcname::text, ''), x.indisvalid, x.indisunique, x.indisclustered, x.indisreplident,
 		coalesce(inh.inhparent, 0::oid), CASE WHEN ic.relkind = 'i' THEN coalesce(pg_catalog.pg_relation_size(x.indexrelid), 0) ELSE 0 END,
 		stats.columns, stats.targets, ext.names,
-		k.oid, k.conname::text, k.contype::text, coalesce(pg_catalog.pg_get_constraintdef(k.oid), ''), coalesce(k.condeferrable, false),
-		coalesce(k.condeferred, false), coalesce(`+period+`, false)
+		k.oid, k.conname::text, k.contype::text, coalesce(pg_catalog.pg_get_constraintdef(k.oid), ''),
+		coalesce((SELECT pg_catalog.string_agg(pg_catalog.quote_ident(o.option_name) || '=' || pg_catalog.quote_literal(o.option_value), ', ')
+			FROM pg_catalog.pg_options_to_table(ic.reloptions) o), ''),
+		coalesce(k.condeferrable, false), coalesce(k.condeferred, false), coalesce(`+period+`, false)
 	FROM pg_catalog.pg_index x
 	JOIN pg_catalog.pg_class c ON c.oid = x.indrelid AND c.relkind IN ('r', 'p')
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -279,7 +282,7 @@ func scanIndex(row pgx.CollectableRow) (Index, error) {
 	var name, contype *string
 	k := Constraint{}
 	err := row.Scan(&x.OID, &x.Table, &x.Name, &x.Definition, &x.Tablespace, &x.Valid, &x.Unique, &x.Clustered, &x.ReplicaIdentity,
-		&x.Parent, &x.Bytes, &columns, &targets, &x.Extensions, &oid, &name, &contype, &k.Definition, &k.Deferrable, &k.Deferred, &k.Period)
+		&x.Parent, &x.Bytes, &columns, &targets, &x.Extensions, &oid, &name, &contype, &k.Definition, &k.Parameters, &k.Deferrable, &k.Deferred, &k.Period)
 	if err != nil {
 		return x, err
 	}

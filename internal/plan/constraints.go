@@ -125,7 +125,7 @@ func (b *builder) attachStatements(r pg.Relation) []tasks.Statement {
 	for _, x := range b.indexes[r.OID] {
 		switch {
 		case builtByConstraint(x):
-			sql := fmt.Sprintf("ALTER TABLE ONLY %s ADD CONSTRAINT %s %s", table, tasks.QuoteIdent(x.Constraint.Name), x.Constraint.Definition)
+			sql := addConstraint(r, x.Constraint)
 			statements = append(statements, tasks.Statement{Label: sql, SQL: inTablespace(x, sql)})
 			statements = append(statements, statTargets(r, x)...)
 		case x.Constraint != nil:
@@ -156,6 +156,17 @@ func marks(r pg.Relation, x pg.Index) []tasks.Statement {
 		add("ALTER INDEX %s DEPENDS ON EXTENSION %s", indexName(r, x), tasks.QuoteIdent(e))
 	}
 	return statements
+}
+
+// addConstraint returns the statement that makes a constraint and its index. What
+// pg_get_constraintdef says of a key lacks the parameters of the index, which
+// belong before DEFERRABLE.
+func addConstraint(r pg.Relation, k *pg.Constraint) string {
+	definition := k.Definition
+	if k.Type != "x" && k.Parameters != "" {
+		definition = fmt.Sprintf("%s WITH (%s)%s", strings.TrimSuffix(definition, deferrable(k)), k.Parameters, deferrable(k))
+	}
+	return fmt.Sprintf("ALTER TABLE ONLY %s ADD CONSTRAINT %s %s", nameOf(r), tasks.QuoteIdent(k.Name), definition)
 }
 
 func constraintWord(k *pg.Constraint) string {
@@ -226,7 +237,7 @@ func (b *builder) attachPartitioned(r pg.Relation, needs []tasks.Group) error {
 	}
 	for _, x := range b.indexes[r.OID] {
 		if x.Constraint != nil {
-			add(x, fmt.Sprintf("ALTER TABLE ONLY %s ADD CONSTRAINT %s %s", nameOf(r), tasks.QuoteIdent(x.Constraint.Name), x.Constraint.Definition))
+			add(x, addConstraint(r, x.Constraint))
 		} else {
 			if x.Definition == "" {
 				return fmt.Errorf("index %s of %s was dropped since the snapshot was taken", x.Name, nameOf(r))

@@ -150,11 +150,25 @@ func TestIndexesAndConstraints(t *testing.T) {
 				`ALTER INDEX "public"."x" ALTER COLUMN 1 SET STATISTICS 7`,
 			},
 		},
+		"exclusion with parameters, which its definition has": {
+			index: func(w *world) func(*pg.Index) {
+				return w.constraint("x", "EXCLUDE USING gist (v WITH &&) WITH (fillfactor='77')", func(k *pg.Constraint) { k.Parameters = "fillfactor='77'" })
+			},
+			attach: []string{`ALTER TABLE ONLY "public"."a" ADD CONSTRAINT "x" EXCLUDE USING gist (v WITH &&) WITH (fillfactor='77')`},
+		},
 		"without overlaps": {
 			index: func(w *world) func(*pg.Index) {
 				return w.constraint("p", "PRIMARY KEY (id, v WITHOUT OVERLAPS)", func(k *pg.Constraint) { k.Period = true })
 			},
 			attach: []string{`ALTER TABLE ONLY "public"."a" ADD CONSTRAINT "x" PRIMARY KEY (id, v WITHOUT OVERLAPS)`},
+		},
+		"without overlaps, with parameters, deferrable": {
+			index: func(w *world) func(*pg.Index) {
+				return w.constraint("u", "UNIQUE (id, v WITHOUT OVERLAPS) DEFERRABLE", func(k *pg.Constraint) {
+					k.Period, k.Deferrable, k.Parameters = true, true, "fillfactor='80'"
+				})
+			},
+			attach: []string{`ALTER TABLE ONLY "public"."a" ADD CONSTRAINT "x" UNIQUE (id, v WITHOUT OVERLAPS) WITH (fillfactor='80') DEFERRABLE`},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -218,7 +232,7 @@ func (w *world) tree() {
 	middle := w.partitioned("middle", "", root)
 	leaves := []uint32{w.table("leaf1", 1, of(middle)), w.table("leaf2", 1, of(middle))}
 	other := w.table("other", 1)
-	rootKey, rootIndex := w.primaryKey(root), w.index(root, "root_v", func(x *pg.Index) {
+	rootKey, rootIndex := w.primaryKey(root, func(x *pg.Index) { x.Constraint.Parameters = "fillfactor='80'" }), w.index(root, "root_v", func(x *pg.Index) {
 		x.Tablespace, x.StatTargets, x.Extensions = "fast", map[string]int{"1": 9}, []string{"hstore"}
 	})
 	middleKey, middleIndex := w.primaryKey(middle, attachedTo(rootKey)), w.index(middle, "middle_v", attachedTo(rootIndex))
@@ -249,7 +263,7 @@ func TestPartitionedTables(t *testing.T) {
 			`ALTER INDEX "public"."middle_v" ATTACH PARTITION "public"."leaf2_v"`,
 		}, p.sql(t, "attach.public.middle.all"))
 		require.Equal(t, []string{
-			`ALTER TABLE ONLY "public"."root" ADD CONSTRAINT "root_pkey" PRIMARY KEY (id)`,
+			`ALTER TABLE ONLY "public"."root" ADD CONSTRAINT "root_pkey" PRIMARY KEY (id) WITH (fillfactor='80')`,
 			`SET LOCAL default_tablespace = 'fast'; CREATE INDEX root_v ON ONLY public.root USING btree (v); SET LOCAL default_tablespace = ''`,
 			`ALTER INDEX "public"."root_v" ALTER COLUMN 1 SET STATISTICS 9`,
 			`ALTER INDEX "public"."root_pkey" ATTACH PARTITION "public"."middle_pkey"`,

@@ -27,7 +27,7 @@ CREATE TABLE orders_us PARTITION OF orders FOR VALUES IN ('us');
 ALTER TABLE orders_eu ADD CONSTRAINT "eu's own key" PRIMARY KEY (region, id);
 CREATE INDEX orders_us_own_name ON orders_us (total) TABLESPACE museum_space;
 ALTER TABLE orders ADD CONSTRAINT orders_key PRIMARY KEY (region, id);
-ALTER TABLE orders ADD CONSTRAINT orders_unique UNIQUE (id, region) DEFERRABLE INITIALLY DEFERRED;
+ALTER TABLE orders ADD CONSTRAINT orders_unique UNIQUE (id, region) WITH (fillfactor = 80) DEFERRABLE INITIALLY DEFERRED;
 CREATE INDEX orders_total ON orders (total);
 CREATE INDEX ON orders ((total * 2), region) WHERE total > 10;
 INSERT INTO orders SELECT i, CASE WHEN i % 3 = 0 THEN 'eu' ELSE 'us' END, i * 1.25 FROM generate_series(1, 90) i;
