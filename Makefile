@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test lint layers fmt fmt-check vet check demo chaos bench clean postgres race-compiler
+.PHONY: help build test lint layers fmt fmt-check vet check demo chaos differ matrix bench clean postgres race-compiler
 
 # The version of the linter; it is built once into .cache/bin.
 LINT_VERSION := v2.15.0
@@ -14,10 +14,16 @@ TEST_TIMEOUT ?= 30m
 # What go test tests, and further flags: make test PKG=./internal/plan/... TESTFLAGS='-run Hash -v'
 PKG ?= ./...
 TESTFLAGS ?=
-# make chaos: how many seeds, the first of them, and how many at a time. A run mostly waits.
+# make chaos and make differ: how many seeds, the first of them, and how many at a time. A run mostly waits.
 SEEDS ?= 100
 SEED ?= 1
 PARALLEL ?= 4
+
+# make differ: between which majors, the machine's own unless they are given.
+FROM ?=
+TO ?=
+# make matrix: which copies between majors.
+PAIRS ?= 13-18 14-14 14-17 15-15 15-16 15-18 16-18 17-17 18-18
 
 # make bench: which benchmarks (make bench BENCH=Copy/skew).
 BENCH ?= .
@@ -51,6 +57,9 @@ demo: build ## copy a sample database between two throwaway clusters and prove t
 
 chaos: postgres ## break runs of processes at random: make chaos SEEDS=500 SEED=1 (the first seed)
 	PGCONVOY_TEST_CHAOS_SEEDS=$(SEEDS) PGCONVOY_TEST_CHAOS_SEED=$(SEED) PGCONVOY_TEST_CHAOS_POINTS=20 go test -v -count 1 -timeout 12h -parallel $(PARALLEL) $(TESTFLAGS) ./internal/chaos
+
+differ: postgres ## copy databases drawn at random, with pg_dump and with us: make differ SEEDS=300 SEED=1 FROM=14 TO=18
+	PGCONVOY_TEST_DIFFER_SEEDS=$(SEEDS) PGCONVOY_TEST_DIFFER_SEED=$(SEED) PGCONVOY_TEST_DIFFER_FROM=$(FROM) PGCONVOY_TEST_DIFFER_TO=$(TO) go test -v -count 1 -run TestDiffer -timeout 12h -parallel $(PARALLEL) $(TESTFLAGS) ./internal/differ
 
 bench: export PATH := $(CURDIR)/.cache/postgres/pgcopydb/bin:$(PATH)
 bench: postgres ## measure copies against the peers that are here, workers behind narrow links, and the hot paths

@@ -27,7 +27,9 @@ type column struct {
 	text      string // its definition after name and type
 }
 
-func (c column) definition() string { return strings.TrimSpace(c.name + " " + c.kind.name + " " + c.text) }
+func (c column) definition() string {
+	return strings.TrimSpace(c.name + " " + c.kind.name + " " + c.text)
+}
 
 // of returns the columns with an ability.
 func (t *table) of(can ability) []column {

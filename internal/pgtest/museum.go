@@ -83,7 +83,9 @@ func Reference(t testing.TB, src *Database, server *Server) *Database {
 	if err := dump.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(restore.Run(), dump.Wait()); err != nil {
+	err = restore.Run()
+	_ = archive.Close() // else pg_dump would wait for a reader that has failed
+	if err := errors.Join(err, dump.Wait()); err != nil {
 		t.Fatalf("pg_dump %s | pg_restore: %v\n%s%s", src.Name, err, &dumped, &restored)
 	}
 	return dst
