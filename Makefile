@@ -61,6 +61,13 @@ chaos: postgres ## break runs of processes at random: make chaos SEEDS=500 SEED=
 differ: postgres ## copy databases drawn at random, with pg_dump and with us: make differ SEEDS=300 SEED=1 FROM=14 TO=18
 	PGCONVOY_TEST_DIFFER_SEEDS=$(SEEDS) PGCONVOY_TEST_DIFFER_SEED=$(SEED) PGCONVOY_TEST_DIFFER_FROM=$(FROM) PGCONVOY_TEST_DIFFER_TO=$(TO) go test -v -count 1 -run TestDiffer -timeout 12h -parallel $(PARALLEL) $(TESTFLAGS) ./internal/differ
 
+matrix: export PGCONVOY_TEST_MATRIX := $(PAIRS)
+matrix: export PGCONVOY_TEST_MAJORS := $(sort $(subst -, ,$(PAIRS)))
+matrix: postgres ## copy museum and sample between majors: make matrix PAIRS="13-18 17-17"
+	scripts/get-postgres server $(PGCONVOY_TEST_MAJORS)
+	scripts/get-postgres client 17 18
+	go test -v -count 1 -run '^TestMatrix$$' -timeout 1h -parallel 2 $(TESTFLAGS) ./internal/run
+
 bench: export PATH := $(CURDIR)/.cache/postgres/pgcopydb/bin:$(PATH)
 bench: postgres ## measure copies against the peers that are here, workers behind narrow links, and the hot paths
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 4h ./bench/...

@@ -76,20 +76,8 @@ func lost() pgtest.Option {
 // servers returns the servers of the majors that are asked for.
 func servers(t *testing.T) (source, target *pgtest.Server) {
 	t.Helper()
-	from, to := number(t, "FROM", 0), number(t, "TO", 0)
-	if from == 0 {
-		source = pgtest.Source(t)
-	} else {
-		source = pgtest.Major(t, from)
-	}
-	switch {
-	case to == 0:
-		target = pgtest.Target(t)
-	case to == from: // another cluster than the source
-		target = pgtest.Start(t, pgtest.Options{Major: to})
-	default:
-		target = pgtest.Major(t, to)
-	}
+	own := pgtest.DefaultMajor(t)
+	source, target = pgtest.Pair(t, number(t, "FROM", own), number(t, "TO", own))
 	source.MuseumRoles(t)
 	return source, target
 }

@@ -95,6 +95,15 @@ func Major(t testing.TB, major int) *Server {
 	return sharedServer(t, clusterKey{major, "major"})
 }
 
+// Pair returns a source and a target of two majors, which may be the same, shared
+// and skipped as Major does.
+func Pair(t testing.TB, from, to int) (source, target *Server) {
+	t.Helper()
+	requireMajor(t, from)
+	requireMajor(t, to)
+	return sharedServer(t, clusterKey{from, "source"}), sharedServer(t, clusterKey{to, "target"})
+}
+
 func sharedServer(t testing.TB, key clusterKey) *Server {
 	t.Helper()
 	reg := processRegistry()

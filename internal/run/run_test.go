@@ -93,21 +93,13 @@ func TestNewerMajor(t *testing.T) {
 	pgtest.RequireEqual(t, pgtest.Reference(t, src, target), dst)
 }
 
-// TestSample copies a sample database from outside of the repository, if
-// PGCONVOY_TEST_SAMPLE names SQL files, separated by commas, that make one.
+// TestSample copies a sample database from outside of the repository.
 func TestSample(t *testing.T) {
 	t.Parallel()
-	files := os.Getenv("PGCONVOY_TEST_SAMPLE")
-	if files == "" {
-		t.Skip("PGCONVOY_TEST_SAMPLE names no SQL files")
-	}
 	for name, workers := range map[string]int{"embedded": 0, "external": 3} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
-			for file := range strings.SplitSeq(files, ",") {
-				src.LoadFile(t, file)
-			}
+			src, dst := loadSample(t, pgtest.Source(t)), pgtest.Target(t).Database(t)
 			o := options(t, src, dst)
 			if workers > 0 {
 				o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
@@ -120,4 +112,19 @@ func TestSample(t *testing.T) {
 			pgtest.RequireEqual(t, src, dst)
 		})
 	}
+}
+
+// loadSample makes the sample database whose SQL files PGCONVOY_TEST_SAMPLE names,
+// separated by commas; without, the test is skipped.
+func loadSample(t *testing.T, server *pgtest.Server) *pgtest.Database {
+	t.Helper()
+	files := os.Getenv("PGCONVOY_TEST_SAMPLE")
+	if files == "" {
+		t.Skip("PGCONVOY_TEST_SAMPLE names no SQL files")
+	}
+	db := server.Database(t)
+	for file := range strings.SplitSeq(files, ",") {
+		db.LoadFile(t, file)
+	}
+	return db
 }
