@@ -1,5 +1,8 @@
 -- Schemas, extensions, types, functions, operators and the other object kinds
 -- that hold no rows.
+SELECT current_setting('server_version_num')::int >= 140000 AS pg14, current_setting('server_version_num')::int >= 150000 AS pg15,
+    current_setting('server_version_num')::int >= 160000 AS pg16, current_setting('server_version_num')::int >= 170000 AS pg17,
+    current_setting('server_version_num')::int >= 180000 AS pg18 \gset
 CREATE SCHEMA museum;
 CREATE SCHEMA annex AUTHORIZATION museum_owner;
 CREATE SCHEMA ext;
@@ -43,7 +46,11 @@ COMMENT ON COLUMN pair."y y" IS 'an attribute';
 -- range
 CREATE FUNCTION float8_distance(a float8, b float8) RETURNS float8
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS 'SELECT a - b';
+\if :pg14
 CREATE TYPE floatrange AS RANGE (subtype = float8, subtype_diff = float8_distance, multirange_type_name = floats);
+\else
+CREATE TYPE floatrange AS RANGE (subtype = float8, subtype_diff = float8_distance);
+\endif
 CREATE TYPE textrange AS RANGE (subtype = text, collation = "C");
 
 -- domain
@@ -72,12 +79,21 @@ SELECT EXISTS (SELECT FROM pg_collation WHERE collprovider = 'i') AS has_icu \gs
 CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 COMMENT ON COLLATION nocase IS 'A = a';
 \endif
+SELECT :'has_icu'::boolean AND :'pg16'::boolean AS has_icu_rules \gset
+\if :has_icu_rules
+CREATE COLLATION reversed (provider = icu, locale = 'und', rules = '&b < a');
+\endif
+\if :pg17
+CREATE COLLATION by_codepoint (provider = builtin, locale = 'C.UTF-8');
+\endif
 CREATE DEFAULT CONVERSION latin FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
 COMMENT ON CONVERSION latin IS 'as the built-in one';
 
 -- functions and procedures
 CREATE FUNCTION answer() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 42';
+\if :pg14
 CREATE FUNCTION standard_body(a int, b int DEFAULT 2) RETURNS int IMMUTABLE BEGIN ATOMIC SELECT a + b; SELECT a * b; END;
+\endif
 CREATE FUNCTION overloaded(int) RETURNS text LANGUAGE sql AS $$ SELECT 'int' $$;
 CREATE FUNCTION overloaded(text, VARIADIC rest text[] DEFAULT '{}') RETURNS text LANGUAGE sql AS $$ SELECT 'text' $$;
 CREATE FUNCTION "Odd ""Schema"".%s\ ü"."fn; DROP --'"("a ""b" int, OUT "c;d" int, INOUT e text DEFAULT E'it''s\n\\')
@@ -170,7 +186,6 @@ CREATE SEQUENCE annex."Odd "" seq.%d";
 SELECT nextval('tiny'), nextval('tiny'), nextval('cached'), setval('at_the_end', 9223372036854775807),
        setval('set_not_called', 77, false), setval('annex."Odd "" seq.%d"', 3);
 COMMENT ON SEQUENCE tiny IS 'goes down';
-SELECT current_setting('server_version_num')::int >= 150000 AS pg15, current_setting('server_version_num')::int >= 180000 AS pg18 \gset
 \if :pg15
 CREATE UNLOGGED SEQUENCE unlogged_sequence;
 SELECT nextval('unlogged_sequence');

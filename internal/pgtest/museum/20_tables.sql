@@ -31,6 +31,8 @@ CREATE TABLE virtual_columns (a int, v int GENERATED ALWAYS AS (a * 3) VIRTUAL, 
 INSERT INTO virtual_columns (a, b) VALUES (1, 'x'), (NULL, 'y');
 CREATE TABLE only_virtual (v int GENERATED ALWAYS AS (7) VIRTUAL);
 INSERT INTO only_virtual SELECT FROM generate_series(1, 2);
+CREATE TABLE virtual_checked (a int, v int GENERATED ALWAYS AS (a + 1) VIRTUAL CONSTRAINT v_there NOT NULL CHECK (v > 0), s int GENERATED ALWAYS AS (a + 2) STORED);
+INSERT INTO virtual_checked (a) VALUES (1), (2);
 \endif
 
 -- dropped columns in the middle, a column added later with a fast default
@@ -79,10 +81,13 @@ CREATE TABLE annex.plain (id int, note text);
 INSERT INTO annex.plain VALUES (1, 'the same name in another schema');
 
 -- storage, compression, statistics, options
-CREATE TABLE with_options (a int, b text, c text COMPRESSION pglz, d jsonb, e text COLLATE "C" NOT NULL)
+CREATE TABLE with_options (a int, b text, c text, d jsonb, e text COLLATE "C" NOT NULL)
     WITH (fillfactor = 70, autovacuum_enabled = off, autovacuum_vacuum_scale_factor = 0.3, toast.autovacuum_enabled = off, parallel_workers = 2);
 ALTER TABLE with_options ALTER b SET STORAGE EXTERNAL, ALTER d SET STORAGE MAIN, ALTER a SET STATISTICS 77, ALTER b SET STATISTICS 0,
     ALTER a SET (n_distinct = -0.5, n_distinct_inherited = 3);
+\if :pg14
+ALTER TABLE with_options ALTER c SET COMPRESSION pglz;
+\endif
 INSERT INTO with_options SELECT i, repeat('b', i), repeat('c', i), '{}', 'e' FROM generate_series(1, 10) i;
 CREATE TABLE wide (id int PRIMARY KEY, external text, compressed text, doc jsonb, bin bytea);
 ALTER TABLE wide ALTER external SET STORAGE EXTERNAL;

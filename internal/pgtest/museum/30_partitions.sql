@@ -104,8 +104,21 @@ CREATE TABLE "leaf %s" PARTITION OF "Odd ""Schema"".%s\ ü"."parted "" x" DEFAUL
 CREATE INDEX "parted "" index" ON "Odd ""Schema"".%s\ ü"."parted "" x" (v);
 INSERT INTO "Odd ""Schema"".%s\ ü"."parted "" x" VALUES (1, 'a'), (11, 'b');
 
-\if :pg18
+\if :pg17
 CREATE TABLE identity_parts (id bigint GENERATED ALWAYS AS IDENTITY, k int) PARTITION BY LIST (k);
 CREATE TABLE identity_parts_1 PARTITION OF identity_parts FOR VALUES IN (1);
 INSERT INTO identity_parts (k) VALUES (1), (1);
+CREATE TABLE excluding (k int, room int, during int4range, EXCLUDE USING gist (k WITH =, room WITH =, during WITH &&)) PARTITION BY LIST (k);
+CREATE TABLE excluding_1 PARTITION OF excluding FOR VALUES IN (1);
+INSERT INTO excluding VALUES (1, 1, '[1,5)'), (1, 1, '[5,9)');
+\endif
+\if :pg18
+CREATE TABLE virtual_parts (id int, v int GENERATED ALWAYS AS (id * 2) VIRTUAL) PARTITION BY RANGE (id);
+CREATE TABLE virtual_parts_1 PARTITION OF virtual_parts FOR VALUES FROM (0) TO (10);
+CREATE TABLE virtual_parts_2 PARTITION OF virtual_parts (v GENERATED ALWAYS AS (id * 3)) FOR VALUES FROM (10) TO (20);
+INSERT INTO virtual_parts (id) VALUES (1), (11);
+CREATE TABLE period_parts (id int, valid daterange, CONSTRAINT period_parts_pk PRIMARY KEY (id, valid WITHOUT OVERLAPS) WITH (fillfactor = 80)) PARTITION BY LIST (id);
+CREATE TABLE period_parts_1 PARTITION OF period_parts FOR VALUES IN (1);
+INSERT INTO period_parts VALUES (1, '[2020-01-01,2020-02-01)'), (1, '[2020-02-01,2020-03-01)');
+ALTER TABLE order_lines ADD CONSTRAINT not_valid_yet FOREIGN KEY (product) REFERENCES products NOT VALID;
 \endif

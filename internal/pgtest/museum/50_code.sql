@@ -64,9 +64,11 @@ CREATE VIEW no_column_view AS SELECT FROM plain;
 -- A function that returns a view's rows, and a view on that function.
 CREATE FUNCTION simple_rows() RETURNS SETOF simple LANGUAGE sql STABLE AS 'SELECT * FROM museum.simple';
 CREATE VIEW through_function AS SELECT count(*) FROM simple_rows();
+\if :pg14
 -- A standard body that needs a primary key, so pg_dump defers the function.
 CREATE FUNCTION grouped_body() RETURNS SETOF text BEGIN ATOMIC SELECT h.code FROM hub h GROUP BY h.id; END;
 CREATE VIEW on_grouped_body AS SELECT * FROM grouped_body() AS g (code);
+\endif
 COMMENT ON VIEW simple IS 'a view';
 COMMENT ON COLUMN simple.id IS 'its key';
 \if :pg15

@@ -108,6 +108,9 @@ GRANT SELECT ON simple, mv TO museum_reader;
 GRANT SELECT ON events, events_2020 TO museum_reader;
 GRANT SELECT ON "Odd ""Schema"".%s\ ü"."a table" TO PUBLIC;
 GRANT CREATE ON SCHEMA public TO museum_writer;
+\if :pg17
+GRANT MAINTAIN ON plain TO museum_reader;
+\endif
 GRANT SELECT (loid) ON pg_catalog.pg_largeobject TO museum_reader;
 
 -- default privileges: of the cluster's roles, in a schema and everywhere
