@@ -24,15 +24,19 @@ type world struct {
 	sequences  []string
 	views      []string
 	matviews   []string
+	empty      map[string]bool // materialized views without rows
+
+	eventTriggers []string
 }
 
 // draw draws the database of a seed.
 func draw(seed, major int) *world {
-	w := &world{rng: rand.New(rand.NewPCG(uint64(seed), 7)), major: major}
+	w := &world{rng: rand.New(rand.NewPCG(uint64(seed), 7)), major: major, empty: map[string]bool{}}
 	for _, family := range []func(){
 		w.drawSchemas, w.drawTypes, w.drawSequences, w.drawFunctions,
 		w.drawTables, w.drawPartitions, w.drawInheritance,
-		w.drawIndexes, w.drawKeys, w.drawForeignKeys, w.drawChecks,
+		w.drawIndexes, w.drawKeys, w.drawForeignKeys, w.drawChecks, w.drawMarks,
+		w.drawViews, w.drawTriggers, w.drawLargeObjects, w.drawPublications, w.drawPrivileges, w.drawComments,
 	} {
 		family()
 	}
