@@ -192,7 +192,9 @@ func (l *Ledger) LargeObjects(ctx context.Context, c *pg.Conn) ([]tasks.LargeObj
 	if err != nil {
 		return nil, fmt.Errorf("list ranges of large objects: %w", err)
 	}
-	ranges, err := pgx.CollectRows(rows, pgx.RowToStructByPos[tasks.LargeObjects])
+	ranges, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o tasks.LargeObjects, err error) {
+		return o, row.Scan(&o.From, &o.To)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("list ranges of large objects: %w", err)
 	}

@@ -131,8 +131,9 @@ type Bundle struct {
 // LargeObjects is the spec of [KindLargeObjects]: the large objects whose oid
 // is in [From, To].
 type LargeObjects struct {
-	From uint32 `json:"from"`
-	To   uint32 `json:"to"`
+	From   uint32 `json:"from"`
+	To     uint32 `json:"to"`
+	Around Around `json:"around,omitzero"`
 }
 
 // Sequences is the spec of [KindSequences].

@@ -165,8 +165,8 @@ func TestLargeObjects(t *testing.T) {
 	const mb = 1 << 20
 	b := databases(t, roles, fmt.Sprintf(`SELECT lo_from_bytea(1001, ''), lo_from_bytea(1002, 'x'), lo_from_bytea(1003, convert_to(repeat('0123456789abcdef', %[1]d / 16), 'UTF8')),
 		lo_from_bytea(1004, convert_to(repeat('0123456789abcdef', %[1]d / 8), 'UTF8')), lo_from_bytea(1005, convert_to(repeat('abc', %[1]d), 'UTF8')),
-		lo_create(1006), lo_create(1007), lo_create(1008), lo_create(4294967295);
-		SELECT lo_put(1006, 5 * %[1]d + 3, 'end'), lo_put(1007, 0, 'begin'), lo_put(1007, 3 * %[1]d, '\x00'), lo_put(1008, 4 * %[1]d - 1, '\x00');
+		lo_create(1006), lo_create(1007), lo_create(1008), lo_create(4294967295), lo_from_bytea(1009, convert_to(repeat('head', 16384), 'UTF8')), lo_create(1010);
+		SELECT lo_put(1006, 5 * %[1]d + 3, 'end'), lo_put(1007, 0, 'begin'), lo_put(1007, 3 * %[1]d, '\x00'), lo_put(1008, 4 * %[1]d - 1, '\x00'), lo_put(1010, 65535, '\x00');
 		COMMENT ON LARGE OBJECT 1002 IS 'it''s \ mine'; ALTER LARGE OBJECT 1002 OWNER TO "lo owner";
 		GRANT SELECT ON LARGE OBJECT 1002 TO lo_reader WITH GRANT OPTION; GRANT ALL ON LARGE OBJECT 1003 TO PUBLIC;
 		ALTER LARGE OBJECT 1004 OWNER TO "lo owner"; REVOKE UPDATE ON LARGE OBJECT 1004 FROM "lo owner";
@@ -181,7 +181,7 @@ func TestLargeObjects(t *testing.T) {
 		task(t, tasks.KindLargeObjects, "blob.large-objects.o2", tasks.LargeObjects{From: 1006, To: 4294967295}))
 	b.finish(t)
 	require.Equal(t, 2, b.dst.Count(t, "pgconvoy.task WHERE state = 'done'"))
-	query := `SELECT m.oid, pg_get_userbyid(lomowner), (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(lomacl) a), obj_description(m.oid, 'pg_largeobject'),
+	query := `SELECT m.oid, pg_get_userbyid(lomowner), lomacl IS NULL, (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(lomacl) a), obj_description(m.oid, 'pg_largeobject'),
 		length(lo_get(m.oid)), md5(lo_get(m.oid)) FROM pg_largeobject_metadata m WHERE m.oid NOT IN (1007, 1500) ORDER BY 1`
 	require.Equal(t, b.src.Rows(t, query), b.dst.Rows(t, query))
 	require.Equal(t, [][]string{{"3145729", "begin", "\\x00"}},

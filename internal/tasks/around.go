@@ -1,0 +1,27 @@
+package tasks
+
+import "cmp"
+
+// Around says what of the things around tables a run copies, and under which
+// names. The zero value copies everything as it is.
+type Around struct {
+	NoOwner       bool `json:"no_owner,omitempty"` // everything belongs to the session's role
+	NoACL         bool `json:"no_acl,omitempty"`   // neither privileges nor default privileges
+	NoComments    bool `json:"no_comments,omitempty"`
+	NoTablespaces bool `json:"no_tablespaces,omitempty"`
+
+	Owners      map[string]string `json:"owners,omitempty"`      // roles of the source that have another name on the target
+	Tablespaces map[string]string `json:"tablespaces,omitempty"` // the same for tablespaces
+}
+
+// Role returns the name on the target of a role of the source.
+func (a Around) Role(name string) string { return cmp.Or(a.Owners[name], name) }
+
+// Tablespace returns the name on the target of a tablespace of the source; "" is
+// the default one of the database.
+func (a Around) Tablespace(name string) string {
+	if a.NoTablespaces {
+		return ""
+	}
+	return cmp.Or(a.Tablespaces[name], name)
+}
