@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // DefaultTargetLocks is a generous estimate of the relations that one
@@ -21,6 +22,7 @@ type Input struct {
 	TargetLocks    int      // relations that the run's largest transaction locks on the target, 0 for DefaultTargetLocks
 	Tools          pg.Tools // the zero value means that none were found
 	ToolsErr       error    // why not, from pg.FindTools
+	Around         tasks.Around
 }
 
 // Connections says how many sessions a run opens at most on each side, pg_dump

@@ -4,6 +4,9 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 //go:embed sql/roles.sql
@@ -38,11 +41,34 @@ const sqlTargetRoles = `SELECT r.oid IS NOT NULL, coalesce(pg_catalog.pg_has_rol
 	FROM unnest($1::text[]) WITH ORDINALITY AS w (name, n) LEFT JOIN pg_catalog.pg_roles r ON r.rolname = w.name
 	ORDER BY w.n`
 
+// neededRoles lists the roles that an archive of the source names, and those that
+// are gone. One that has another name on the target has that one.
+func neededRoles(ctx context.Context, source *pg.Conn, around tasks.Around) ([]neededRole, error) {
+	all, err := query[neededRole](ctx, source, withObjects(sqlRoles), !around.NoOwner, !around.NoACL)
+	if err != nil {
+		return nil, err
+	}
+	var roles []neededRole
+	place := map[string]int{}
+	for _, r := range all {
+		r.Name = around.Role(r.Name)
+		i, there := place[r.Name]
+		if r.Name == "" || !there {
+			place[r.Name] = len(roles)
+			roles = append(roles, r)
+			continue
+		}
+		roles[i].Owns = roles[i].Owns || r.Owns
+		roles[i].Uses += r.Uses
+	}
+	return roles, nil
+}
+
 // checkRoles looks for roles that are named on the source (owners, grantees,
 // policies, default privileges, user mappings) and are gone, missing on the
 // target, or closed to the role that creates the copies.
 func checkRoles(ctx context.Context, p *probe) (Findings, error) {
-	all, err := query[neededRole](ctx, p.Source, withObjects(sqlRoles))
+	all, err := neededRoles(ctx, p.Source, p.Around)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"slices"
 	"strings"
 )
 
@@ -21,10 +22,14 @@ const sqlTargetTablespaces = `SELECT w.name, t.oid IS NOT NULL,
 // checkTablespaces looks for tablespaces that the target lacks, or that the
 // role may not use.
 func checkTablespaces(ctx context.Context, p *probe) (Findings, error) {
+	if p.Around.NoTablespaces {
+		return nil, nil
+	}
 	used, err := queryTexts(ctx, p.Source, sqlTablespaces)
 	if err != nil {
 		return nil, err
 	}
+	used = renamed(used, p.Around.Tablespace)
 	type space struct {
 		Name        string
 		Exists, May bool
@@ -45,7 +50,7 @@ func checkTablespaces(ctx context.Context, p *probe) (Findings, error) {
 	var found Findings
 	if !missing.empty() {
 		found = append(found, blocker("tablespaces", "on the target, each in an empty folder that the server's user owns:\n"+missing.each("CREATE TABLESPACE %s LOCATION '…';")+
-			"\nor on the source, move what is there: ALTER TABLE ALL IN TABLESPACE … SET TABLESPACE pg_default",
+			"\nor name others with tablespace_map, or leave them out with no_tablespaces: true",
 			"the target server lacks %s that the source uses: %s", plural(missing.total, "tablespace"), missing))
 	}
 	if !closed.empty() {
@@ -53,4 +58,14 @@ func checkTablespaces(ctx context.Context, p *probe) (Findings, error) {
 			"role %s may not use %s of the target: %s", p.target.role(), plural(closed.total, "tablespace"), closed))
 	}
 	return found, nil
+}
+
+// renamed returns the distinct names on the target of names on the source, in order.
+func renamed(names []string, on func(string) string) []string {
+	others := make([]string, len(names))
+	for i, name := range names {
+		others[i] = on(name)
+	}
+	slices.Sort(others)
+	return slices.Compact(others)
 }

@@ -65,7 +65,7 @@ func checkTargetPrivileges(ctx context.Context, p *probe) (Findings, error) {
 		// Then the archive restores what was the default of public before 15.
 		changed = append(changed, "those of PostgreSQL before 15")
 	}
-	if !ownsPublic && len(changed) > 0 {
+	if !ownsPublic && len(changed) > 0 && !(p.Around.NoOwner && p.Around.NoACL) {
 		hint := fmt.Sprintf("on the target: ALTER DATABASE %s OWNER TO %s;", database, role)
 		if p.Target.Major() < 15 {
 			hint = fmt.Sprintf("on the target, in database %s: ALTER SCHEMA public OWNER TO %s;", database, role)
@@ -73,6 +73,9 @@ func checkTargetPrivileges(ctx context.Context, p *probe) (Findings, error) {
 		found = append(found, blocker("target-privileges", hint,
 			"schema public of the source has its own owner or privileges (%s), and role %s may not give them to that of the %s, which it does not own",
 			changed[0], role, p.target.place()))
+	}
+	if p.Around.NoOwner {
+		return found, nil
 	}
 	strangers, err := checkStrangers(ctx, p)
 	if err != nil {
@@ -93,7 +96,7 @@ func checkStrangers(ctx context.Context, p *probe) (Findings, error) {
 	}
 	lords, owners := make([]string, len(pairs)), make([]string, len(pairs))
 	for i, s := range pairs {
-		lords[i], owners[i] = s.SchemaOwner, s.Owner
+		lords[i], owners[i] = p.Around.Role(s.SchemaOwner), p.Around.Role(s.Owner)
 	}
 	// A role that is missing is checkRoles' to report.
 	type right struct{ Has bool }
@@ -106,8 +109,8 @@ func checkStrangers(ctx context.Context, p *probe) (Findings, error) {
 	var labels, grants list
 	for i, s := range pairs {
 		if !rights[i].Has {
-			labels.add(fmt.Sprintf("%s in schema %s of %s", quoteIdent(s.Owner), quoteIdent(s.Schema), quoteIdent(s.SchemaOwner)))
-			grants.add(fmt.Sprintf("GRANT %s TO %s;", quoteIdent(s.SchemaOwner), quoteIdent(s.Owner)))
+			labels.add(fmt.Sprintf("%s in schema %s of %s", quoteIdent(owners[i]), quoteIdent(s.Schema), quoteIdent(lords[i])))
+			grants.add(fmt.Sprintf("GRANT %s TO %s;", quoteIdent(lords[i]), quoteIdent(owners[i])))
 		}
 	}
 	if labels.empty() {
@@ -128,7 +131,7 @@ func checkSettlers(ctx context.Context, p *probe) (Findings, error) {
 	}
 	owners, lords := make([]string, len(settlers)), make([]string, len(settlers))
 	for i, s := range settlers {
-		owners[i], lords[i] = s.Owner, s.Lord
+		owners[i], lords[i] = p.Around.Role(s.Owner), p.Around.Role(s.Lord)
 	}
 	// A role, or a schema public, that is missing is for other checks to report. That the source has given public
 	// another owner is the first thing that the archive repeats.
@@ -147,11 +150,11 @@ func checkSettlers(ctx context.Context, p *probe) (Findings, error) {
 		switch {
 		case rights[i].Has:
 		case s.Lord == "":
-			labels.add(quoteIdent(s.Owner) + " (publications)")
-			grants.add(fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s;", database, quoteIdent(s.Owner)))
+			labels.add(quoteIdent(owners[i]) + " (publications)")
+			grants.add(fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s;", database, quoteIdent(owners[i])))
 		default:
-			labels.add(quoteIdent(s.Owner) + " (objects in schema public)")
-			grants.add(fmt.Sprintf("GRANT CREATE ON SCHEMA public TO %s;", quoteIdent(s.Owner)))
+			labels.add(quoteIdent(owners[i]) + " (objects in schema public)")
+			grants.add(fmt.Sprintf("GRANT CREATE ON SCHEMA public TO %s;", quoteIdent(owners[i])))
 		}
 	}
 	if labels.empty() {

@@ -31,6 +31,18 @@ type Config struct {
 	Split Split `yaml:"split"`
 	// Bundle says which small tables travel together.
 	Bundle Bundle `yaml:"bundle"`
+	// NoOwner gives everything to the role that connects to the target.
+	NoOwner bool `yaml:"no_owner" split_words:"true"`
+	// NoACL leaves privileges and default privileges out.
+	NoACL bool `yaml:"no_acl" split_words:"true"`
+	// NoComments leaves comments out.
+	NoComments bool `yaml:"no_comments" split_words:"true"`
+	// NoTablespaces puts everything into the target database's own tablespace.
+	NoTablespaces bool `yaml:"no_tablespaces" split_words:"true"`
+	// OwnerMap names roles of the source that have another name on the target.
+	OwnerMap Renames `yaml:"owner_map" split_words:"true"`
+	// TablespaceMap names tablespaces of the source that have another name there.
+	TablespaceMap Renames `yaml:"tablespace_map" split_words:"true"`
 	// Verify is how the copy is compared with the source after it.
 	Verify VerifyLevel `yaml:"verify"`
 	// PGBindir is the directory of pg_dump and pg_restore; empty means that

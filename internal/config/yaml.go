@@ -99,6 +99,14 @@ func (l *loader) scalar(file string, s setting, node *yaml.Node) {
 		return
 	}
 	where := at(file, node)
+	if names, ok := s.value.Addr().Interface().(*Renames); ok && node.Kind == yaml.MappingNode {
+		if err := names.fromYAML(node); err != nil {
+			l.unreadable(s, where, err)
+			return
+		}
+		l.origins[s.path] = where
+		return
+	}
 	if node.Kind != yaml.ScalarNode {
 		l.unreadable(s, where, errors.New("must be a single value, not "+kindName(node)))
 		return

@@ -62,8 +62,9 @@ func (s *Server) Museum(t testing.TB) *Database {
 // Reference copies a database to another server as people do by hand, pg_dump |
 // pg_restore, and returns the copy. Between different majors a copy made by
 // other means is compared with this one: newer majors print some definitions in
-// other words. The museum's roles are created if they are missing.
-func Reference(t testing.TB, src *Database, server *Server) *Database {
+// other words. The museum's roles are created if they are missing. Flags are
+// further ones of pg_restore.
+func Reference(t testing.TB, src *Database, server *Server, flags ...string) *Database {
 	t.Helper()
 	server.MuseumRoles(t)
 	dst := server.Database(t)
@@ -71,7 +72,7 @@ func Reference(t testing.TB, src *Database, server *Server) *Database {
 	defer cancel()
 	programs := ClientDir(t, max(src.Server.Major, server.Major))
 	dump := exec.CommandContext(ctx, filepath.Join(programs, "pg_dump"), "-Fc", "-Z0", "-d", src.URI())
-	restore := exec.CommandContext(ctx, filepath.Join(programs, "pg_restore"), "-d", dst.URI())
+	restore := exec.CommandContext(ctx, filepath.Join(programs, "pg_restore"), append(flags, "-d", dst.URI())...)
 	archive, err := dump.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -28,6 +28,7 @@ type Options struct {
 	BundleMaxTables int
 	IndexCap        int    // index builds that go on at once
 	Verify          string // rows, digest or none
+	Around          tasks.Around
 }
 
 // Input is everything that a plan is made from.
@@ -124,6 +125,8 @@ func newBuilder(in Input) *builder {
 		analyzed: map[uint32]tasks.Group{},
 		entrySQL: map[int]pg.EntrySQL{},
 	}
+	b.around()
+	in = b.in
 	for i := range in.Catalog.Tables {
 		b.relation[in.Catalog.Tables[i].OID] = &in.Catalog.Tables[i]
 	}

@@ -363,7 +363,7 @@ func (b *builder) largeObjects() error {
 		err := b.add(tasks.Task{
 			Kind: tasks.KindLargeObjects, ID: tasks.NewID(tasks.KindLargeObjects, "large-objects", fmt.Sprintf("o%d-%d", from, to)),
 			Wave: tasks.WaveData, Needs: []tasks.Group{tasks.WaveSchema},
-		}, tasks.LargeObjects{From: from, To: to})
+		}, tasks.LargeObjects{From: from, To: to, Around: b.in.Options.Around})
 		if err != nil {
 			return err
 		}

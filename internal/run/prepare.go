@@ -121,6 +121,7 @@ func begin(ctx context.Context, o Options) (*Prepared, *check.Preflight, error) 
 	p.tools, toolsErr = pg.FindTools(ctx, o.Config.PGBindir, p.source.Major(), p.target.Major())
 	preflight, err := check.Begin(ctx, check.Input{
 		Source: p.source, Target: p.target, Connections: connections(o.Config), Tools: p.tools, ToolsErr: toolsErr,
+		Around: around(o.Config),
 	})
 	if err != nil {
 		p.Close()
@@ -320,7 +321,7 @@ func planOptions(c config.Config) plan.Options {
 	return plan.Options{
 		SplitLargerThan: int64(c.Split.LargerThan), MaxParts: c.Split.MaxParts,
 		BundleMaxTable: int64(c.Bundle.MaxTable), BundleMaxBytes: int64(c.Bundle.MaxBytes), BundleMaxTables: c.Bundle.MaxTables,
-		IndexCap: c.Caps.Index, Verify: string(c.Verify),
+		IndexCap: c.Caps.Index, Verify: string(c.Verify), Around: around(c),
 	}
 }
 

@@ -1,16 +1,17 @@
 -- Every role that an archive names: what it is needed for, and for example where. Needs sql/objects.sql before it.
+-- $1 says whether the copies get owners, $2 whether they get privileges.
 , needed (role, owns, label) AS (
 	SELECT o.owner, true, o.label FROM object o
-	WHERE NOT (o.member OR o.system OR o.ledger) AND o.kind <> 'column'
+	WHERE $1 AND NOT (o.member OR o.system OR o.ledger) AND o.kind <> 'column'
 	UNION ALL
 	-- Also of extensions and the system: an archive has the privileges that were changed there.
 	SELECT a.role, false, o.label FROM object o, pg_catalog.aclexplode(o.acl) x, LATERAL (VALUES (x.grantee), (x.grantor)) AS a (role)
-	WHERE o.acl IS NOT NULL AND NOT o.ledger AND a.role NOT IN (0, o.owner)
+	WHERE $2 AND o.acl IS NOT NULL AND NOT o.ledger AND a.role <> 0 AND (a.role <> o.owner OR NOT $1 AND NOT (o.member OR o.system))
 	UNION ALL
-	SELECT d.defaclrole, true, 'default privileges' FROM pg_catalog.pg_default_acl d
+	SELECT d.defaclrole, true, 'default privileges' FROM pg_catalog.pg_default_acl d WHERE $2
 	UNION ALL
 	SELECT x.grantee, false, 'default privileges' FROM pg_catalog.pg_default_acl d, pg_catalog.aclexplode(d.defaclacl) x
-	WHERE x.grantee NOT IN (0, d.defaclrole)
+	WHERE $2 AND x.grantee NOT IN (0, d.defaclrole)
 	UNION ALL
 	SELECT r.role, false, pg_catalog.format('policy %I of %s', p.polname, p.polrelid::regclass)
 	FROM pg_catalog.pg_policy p, pg_catalog.unnest(p.polroles) AS r (role) WHERE r.role <> 0

@@ -1,0 +1,70 @@
+package run_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/pgtest"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// others are names on the target of the museum's roles.
+var others = config.Renames{
+	"museum_owner": "other owner", "museum_reader": "other_reader", "museum_writer": `other "writer"`, `museum "Odd" röle\'%`: "plain",
+}
+
+// elsewhere starts a server, has it filled, and then gives the
+// museum's roles and its tablespace other names there.
+func elsewhere(t *testing.T, fill func(*pgtest.Server)) *pgtest.Server {
+	t.Helper()
+	server := pgtest.Start(t, pgtest.Options{})
+	server.MuseumRoles(t)
+	fill(server)
+	for old, name := range others {
+		server.Exec(t, "ALTER ROLE "+tasks.QuoteIdent(old)+" RENAME TO "+tasks.QuoteIdent(name))
+	}
+	server.Exec(t, "ALTER TABLESPACE museum_space RENAME TO other_space")
+	return server
+}
+
+// The target has the same roles and tablespaces under other names: the copy is
+// what pg_dump would have made before they were renamed.
+func TestMappedOwnersAndTablespaces(t *testing.T) {
+	t.Parallel()
+	src := pgtest.Source(t).Museum(t)
+	var whole, bare *pgtest.Database
+	server := elsewhere(t, func(s *pgtest.Server) {
+		whole = pgtest.Reference(t, src, s)
+		bare = pgtest.Reference(t, src, s, "--no-owner", "--no-acl", "--no-comments", "--no-tablespaces")
+	})
+	t.Run("mapped", func(t *testing.T) {
+		dst := server.Database(t)
+		o := options(t, src, dst)
+		o.Config.OwnerMap, o.Config.TablespaceMap = others, config.Renames{"museum_space": "other_space"}
+		copyAll(t, o)
+		pgtest.RequireEqual(t, whole, dst)
+		require.Equal(t, "0", dst.Query(t, "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'museum%'"))
+	})
+	t.Run("left out", func(t *testing.T) {
+		dst := server.Database(t)
+		o := options(t, src, dst)
+		c := &o.Config
+		c.OwnerMap = others // for policies and user mappings
+		c.NoOwner, c.NoACL, c.NoComments, c.NoTablespaces = true, true, true, true
+		report := copyAll(t, o)
+		pgtest.RequireEqual(t, bare, dst)
+		require.Contains(t, reasons(report), "no_acl is set")
+		require.Contains(t, reasons(report), "no_comments is set")
+	})
+}
+
+// reasons returns why objects were skipped.
+func reasons(r tasks.Report) []string {
+	var all []string
+	for _, s := range r.Skipped {
+		all = append(all, s.Reason)
+	}
+	return all
+}
