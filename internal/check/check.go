@@ -23,6 +23,8 @@ type Input struct {
 	Tools          pg.Tools // the zero value means that none were found
 	ToolsErr       error    // why not, from pg.FindTools
 	Around         tasks.Around
+	Roles          bool // the run makes the roles that the target lacks
+	RolePasswords  bool // with their passwords
 }
 
 // Connections says how many sessions a run opens at most on each side, pg_dump
@@ -79,6 +81,7 @@ func checks() []check {
 		{"row-security", checkRowSecurity},
 		{"target-privileges", checkTargetPrivileges},
 		{"roles", checkRoles},
+		{"role-passwords", checkRolePasswords},
 		{"superuser", checkSuperuserObjects},
 		{"extensions", checkExtensions},
 		{"access-methods", checkAccessMethods},

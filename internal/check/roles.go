@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"strings"
 
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
@@ -14,7 +15,7 @@ var sqlRoles string
 
 // neededRole is a role that the archive of the source names.
 type neededRole struct {
-	OID     uint32
+	OID     uint32 // on the source
 	Name    string // "" if the role is gone
 	Owns    bool
 	Example string
@@ -48,6 +49,25 @@ func neededRoles(ctx context.Context, source *pg.Conn, around tasks.Around) ([]n
 	if err != nil {
 		return nil, err
 	}
+	return merged(all, around), nil
+}
+
+// NamedRoles lists the roles that are named by what a run copies, as the source
+// calls them, and those that own anything, as the target does.
+func NamedRoles(ctx context.Context, source *pg.Conn, around tasks.Around) (named, owners []string, err error) {
+	all, err := query[neededRole](ctx, source, withObjects(sqlRoles), !around.NoOwner, !around.NoACL)
+	named = []string{}
+	for _, r := range all {
+		named = append(named, r.Name)
+		if r.Owns {
+			owners = append(owners, around.Role(r.Name))
+		}
+	}
+	return named, owners, err
+}
+
+// merged gives roles their names on the target, where several may be one.
+func merged(all []neededRole, around tasks.Around) []neededRole {
 	var roles []neededRole
 	place := map[string]int{}
 	for _, r := range all {
@@ -61,7 +81,7 @@ func neededRoles(ctx context.Context, source *pg.Conn, around tasks.Around) ([]n
 		roles[i].Owns = roles[i].Owns || r.Owns
 		roles[i].Uses += r.Uses
 	}
-	return roles, nil
+	return roles
 }
 
 // checkRoles looks for roles that are named on the source (owners, grantees,
@@ -100,6 +120,39 @@ func checkRoles(ctx context.Context, p *probe) (Findings, error) {
 	return append(found, roleFindings(p, roles, onTarget)...), nil
 }
 
+// bootstrap is the oid of the superuser that initdb makes.
+const bootstrap = 10
+
+// makes reports whether the run makes the role where it is missing.
+func (p *probe) makes(r neededRole) bool {
+	return p.Roles && (p.target.Facts.Superuser || p.target.Facts.CreateRole) && r.OID != bootstrap && !strings.HasPrefix(r.Name, "pg_")
+}
+
+// makeHint says what keeps the run from making roles.
+func (p *probe) makeHint() string {
+	switch {
+	case !p.Roles:
+		return "have the run make them, with roles: referenced; or "
+	case !p.target.Facts.Superuser && !p.target.Facts.CreateRole:
+		return fmt.Sprintf("let the run make them: ALTER ROLE %s CREATEROLE; or ", p.target.role())
+	}
+	return "" // they are of a kind that it does not make
+}
+
+// checkRolePasswords makes sure that passwords that are to be copied can be read.
+func checkRolePasswords(ctx context.Context, p *probe) (Findings, error) {
+	if !p.RolePasswords {
+		return nil, nil
+	}
+	var can bool
+	if err := queryRow(ctx, p.Source, `SELECT pg_catalog.has_column_privilege('pg_catalog.pg_authid', 'rolpassword', 'SELECT')
+		AND pg_catalog.has_column_privilege('pg_catalog.pg_authid', 'oid', 'SELECT')`, &can); err != nil || can {
+		return nil, err
+	}
+	return Findings{blocker("role-passwords", "connect to the source as superuser, or leave role_passwords out",
+		"role %s of the source may not read the passwords of roles (pg_authid)", p.source.role())}, nil
+}
+
 func roleFindings(p *probe, roles []neededRole, onTarget []targetRole) Findings {
 	var missing, closed, create, grants list
 	option := ""
@@ -108,6 +161,7 @@ func roleFindings(p *probe, roles []neededRole, onTarget []targetRole) Findings 
 	}
 	for i, r := range roles {
 		switch {
+		case !onTarget[i].Exists && p.makes(r):
 		case !onTarget[i].Exists:
 			missing.add(r.String())
 			create.add(quoteIdent(r.Name))
@@ -119,7 +173,7 @@ func roleFindings(p *probe, roles []neededRole, onTarget []targetRole) Findings 
 	var found Findings
 	if !missing.empty() {
 		found = append(found, blocker("target-roles",
-			"on the target (or copy all of them: pg_dumpall --roles-only):\n"+create.each("CREATE ROLE %s;"),
+			p.makeHint()+"on the target:\n"+create.each("CREATE ROLE %s;")+"\nor give what is theirs to others with owner_map, or to nobody with no_owner: true and no_acl: true",
 			"the target lacks %s that the source uses: %s", plural(missing.total, "role"), missing))
 	}
 	if !closed.empty() {

@@ -21,12 +21,13 @@ type facts struct {
 	Role       string // the role that the session acts as
 	Superuser  bool
 	BypassRLS  bool
+	CreateRole bool
 	InRecovery bool
 	Delegate   string // a role of a managed service that stands in for superuser, "" if the role is no member of one
 	Encoding   string
 }
 
-const sqlFacts = `SELECT pg_catalog.current_database()::text, r.rolname::text, r.rolsuper, r.rolbypassrls, pg_catalog.pg_is_in_recovery(),
+const sqlFacts = `SELECT pg_catalog.current_database()::text, r.rolname::text, r.rolsuper, r.rolbypassrls, r.rolcreaterole, pg_catalog.pg_is_in_recovery(),
 	coalesce((SELECT d.rolname::text FROM pg_catalog.pg_roles d
 		WHERE d.rolname IN ('rds_superuser', 'cloudsqlsuperuser', 'alloydbsuperuser', 'azure_pg_admin', 'neon_superuser')
 		AND pg_catalog.pg_has_role(d.oid, 'USAGE') LIMIT 1), ''),

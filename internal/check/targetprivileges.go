@@ -18,7 +18,7 @@ const sqlUsesPublic = `SELECT EXISTS (SELECT FROM space s WHERE s.nspname = 'pub
 
 // sqlStrangers lists pairs of roles: the owner of a schema and the owner of
 // something in it.
-const sqlStrangers = `SELECT DISTINCT s.rolname::text, r.rolname::text, n.nspname::text
+const sqlStrangers = `SELECT DISTINCT s.rolname::text, r.rolname::text, n.nspname::text, pg_catalog.pg_has_role(r.oid, s.oid, 'USAGE')
 	FROM object o JOIN pg_catalog.pg_namespace n ON n.oid = o.space
 	JOIN pg_catalog.pg_roles r ON r.oid = o.owner JOIN pg_catalog.pg_roles s ON s.oid = n.nspowner
 	WHERE NOT (o.member OR o.system OR o.ledger) AND o.kind NOT IN ('schema', 'column') AND n.nspname <> 'public' AND o.owner <> n.nspowner
@@ -65,7 +65,7 @@ func checkTargetPrivileges(ctx context.Context, p *probe) (Findings, error) {
 		// Then the archive restores what was the default of public before 15.
 		changed = append(changed, "those of PostgreSQL before 15")
 	}
-	if !ownsPublic && len(changed) > 0 && !(p.Around.NoOwner && p.Around.NoACL) {
+	if !ownsPublic && len(changed) > 0 && (!p.Around.NoOwner || !p.Around.NoACL) {
 		hint := fmt.Sprintf("on the target: ALTER DATABASE %s OWNER TO %s;", database, role)
 		if p.Target.Major() < 15 {
 			hint = fmt.Sprintf("on the target, in database %s: ALTER SCHEMA public OWNER TO %s;", database, role)
@@ -89,7 +89,10 @@ func checkTargetPrivileges(ctx context.Context, p *probe) (Findings, error) {
 // superuser can give an object to a role that may not create in its schema, and
 // the archive grants that right last.
 func checkStrangers(ctx context.Context, p *probe) (Findings, error) {
-	type pair struct{ SchemaOwner, Owner, Schema string }
+	type pair struct {
+		SchemaOwner, Owner, Schema string
+		Member                     bool // on the source
+	}
 	pairs, err := query[pair](ctx, p.Source, withObjects(sqlStrangers))
 	if err != nil || len(pairs) == 0 {
 		return nil, err
@@ -98,9 +101,9 @@ func checkStrangers(ctx context.Context, p *probe) (Findings, error) {
 	for i, s := range pairs {
 		lords[i], owners[i] = p.Around.Role(s.SchemaOwner), p.Around.Role(s.Owner)
 	}
-	// A role that is missing is checkRoles' to report.
-	type right struct{ Has bool }
-	rights, err := query[right](ctx, p.Target, `SELECT coalesce(pg_catalog.pg_has_role(o.oid, s.oid, 'USAGE'), true)
+	// A role that is missing is checkRoles' to report, or is made with the memberships that it has on the source.
+	type right struct{ Missing, Has bool }
+	rights, err := query[right](ctx, p.Target, `SELECT o.oid IS NULL OR s.oid IS NULL, coalesce(pg_catalog.pg_has_role(o.oid, s.oid, 'USAGE'), false)
 		FROM ROWS FROM (unnest($1::text[]), unnest($2::text[])) WITH ORDINALITY AS p (lord, owner, n)
 		LEFT JOIN pg_catalog.pg_roles s ON s.rolname = p.lord LEFT JOIN pg_catalog.pg_roles o ON o.rolname = p.owner ORDER BY p.n`, lords, owners)
 	if err != nil {
@@ -108,7 +111,7 @@ func checkStrangers(ctx context.Context, p *probe) (Findings, error) {
 	}
 	var labels, grants list
 	for i, s := range pairs {
-		if !rights[i].Has {
+		if !rights[i].Has && (!rights[i].Missing || p.Roles && !s.Member) {
 			labels.add(fmt.Sprintf("%s in schema %s of %s", quoteIdent(owners[i]), quoteIdent(s.Schema), quoteIdent(lords[i])))
 			grants.add(fmt.Sprintf("GRANT %s TO %s;", quoteIdent(lords[i]), quoteIdent(owners[i])))
 		}
@@ -133,11 +136,11 @@ func checkSettlers(ctx context.Context, p *probe) (Findings, error) {
 	for i, s := range settlers {
 		owners[i], lords[i] = p.Around.Role(s.Owner), p.Around.Role(s.Lord)
 	}
-	// A role, or a schema public, that is missing is for other checks to report. That the source has given public
-	// another owner is the first thing that the archive repeats.
-	type right struct{ Has bool }
-	rights, err := query[right](ctx, p.Target, `SELECT coalesce(CASE WHEN p.lord = '' THEN pg_catalog.has_database_privilege(o.oid, pg_catalog.current_database(), 'CREATE')
-			ELSE pg_catalog.has_schema_privilege(o.oid, n.oid, 'CREATE') OR coalesce(pg_catalog.pg_has_role(o.oid, s.oid, 'USAGE'), false) END, true)
+	// A role, or a schema public, that is missing is for other checks to report; a role that the run makes may do what
+	// everybody may. That the source has given public another owner is the first thing that the archive repeats.
+	type right struct{ Missing, Has bool }
+	rights, err := query[right](ctx, p.Target, `SELECT o.oid IS NULL, coalesce(CASE WHEN p.lord = '' THEN pg_catalog.has_database_privilege(coalesce(o.rolname, 'public'), pg_catalog.current_database(), 'CREATE')
+			ELSE pg_catalog.has_schema_privilege(coalesce(o.rolname, 'public'), n.oid, 'CREATE') OR coalesce(pg_catalog.pg_has_role(o.oid, s.oid, 'USAGE'), p.lord = p.owner) END, true)
 		FROM ROWS FROM (unnest($1::text[]), unnest($2::text[])) WITH ORDINALITY AS p (owner, lord, n)
 		LEFT JOIN pg_catalog.pg_roles o ON o.rolname = p.owner LEFT JOIN pg_catalog.pg_roles s ON s.rolname = p.lord
 		LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = 'public' ORDER BY p.n`, owners, lords)
@@ -147,8 +150,11 @@ func checkSettlers(ctx context.Context, p *probe) (Findings, error) {
 	database := quoteIdent(p.target.Facts.Database)
 	var labels, grants list
 	for i, s := range settlers {
+		if rights[i].Missing && !rights[i].Has && p.Roles {
+			grants.add(fmt.Sprintf("CREATE ROLE %s;", quoteIdent(owners[i])))
+		}
 		switch {
-		case rights[i].Has:
+		case rights[i].Has, rights[i].Missing && !p.Roles:
 		case s.Lord == "":
 			labels.add(quoteIdent(owners[i]) + " (publications)")
 			grants.add(fmt.Sprintf("GRANT CREATE ON DATABASE %s TO %s;", database, quoteIdent(owners[i])))

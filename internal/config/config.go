@@ -43,6 +43,10 @@ type Config struct {
 	OwnerMap Renames `yaml:"owner_map" split_words:"true"`
 	// TablespaceMap names tablespaces of the source that have another name there.
 	TablespaceMap Renames `yaml:"tablespace_map" split_words:"true"`
+	// Roles says which roles of the source are made on the target.
+	Roles RoleChoice `yaml:"roles"`
+	// RolePasswords takes the passwords of those roles along.
+	RolePasswords bool `yaml:"role_passwords" split_words:"true"`
 	// Verify is how the copy is compared with the source after it.
 	Verify VerifyLevel `yaml:"verify"`
 	// PGBindir is the directory of pg_dump and pg_restore; empty means that
@@ -195,6 +199,7 @@ func Default() Config {
 		Slots:   perStage,
 		Split:   Split{LargerThan: GB, MaxParts: 64},
 		Bundle:  Bundle{MaxTable: 8 * MB, MaxBytes: 32 * MB, MaxTables: 100},
+		Roles:   RolesReferenced,
 		Verify:  VerifyRows,
 		Workers: Auto,
 		Log:     Log{Level: LevelInfo, Format: FormatAuto},

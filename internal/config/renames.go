@@ -127,6 +127,9 @@ func (c Config) around(p *problems) {
 	if _, ok := c.OwnerMap["public"]; ok {
 		p.add("owner_map", "public stands for everybody and is no role", "leave it out; no_acl: true leaves privileges out")
 	}
+	if c.RolePasswords && c.Roles == RolesNone {
+		p.add("role_passwords", "roles is none", "set roles to all or referenced, or leave role_passwords out")
+	}
 	if c.NoTablespaces && len(c.TablespaceMap) > 0 {
 		p.add("tablespace_map", "no_tablespaces is set, too", "remove one of the two")
 	}

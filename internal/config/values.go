@@ -23,6 +23,22 @@ func (v *VerifyLevel) UnmarshalText(text []byte) error {
 	return oneOf(v, string(text), VerifyRows, VerifyDigest, VerifyNone)
 }
 
+// RoleChoice is which roles of the source are made on the target.
+type RoleChoice string
+
+// The choices: every role, those that own or are named by what is copied with
+// what they are members of, or none.
+const (
+	RolesAll        RoleChoice = "all"
+	RolesReferenced RoleChoice = "referenced"
+	RolesNone       RoleChoice = "none"
+)
+
+// UnmarshalText accepts all, referenced and none.
+func (r *RoleChoice) UnmarshalText(text []byte) error {
+	return oneOf(r, string(text), RolesAll, RolesReferenced, RolesNone)
+}
+
 // Choice is a yes or no that can be left to the program.
 type Choice string
 

@@ -56,8 +56,8 @@ var tablespaceSetting = regexp.MustCompile(`SET default_tablespace = ("(?:[^"]|"
 
 func renameTablespace(a tasks.Around, settings string) string {
 	return tablespaceSetting.ReplaceAllStringFunc(settings, func(set string) string {
-		name, _ := token{text: tablespaceSetting.FindStringSubmatch(set)[1]}.name()
-		if name = a.Tablespace(name); name == "" {
+		name := a.Tablespace(token{text: tablespaceSetting.FindStringSubmatch(set)[1]}.name())
+		if name == "" {
 			return "SET default_tablespace = '';"
 		}
 		return "SET default_tablespace = " + tasks.QuoteIdent(name) + ";"
@@ -83,8 +83,7 @@ func renameRoles(a tasks.Around, desc, sql string) string {
 			continue
 		}
 		for _, t := range rolesIn(desc, statement) {
-			name, _ := t.name()
-			if other := a.Owners[name]; other != "" {
+			if other := a.Owners[t.name()]; other != "" {
 				edits = append(edits, edit{t.start, t.end, tasks.QuoteIdent(other)})
 			}
 		}

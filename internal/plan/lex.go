@@ -15,12 +15,12 @@ type token struct {
 // is reports whether the token is the keyword.
 func (t token) is(word string) bool { return strings.EqualFold(t.text, word) }
 
-// name returns the identifier that the token is; ok is false if it is none.
-func (t token) name() (name string, ok bool) {
+// name returns the name that the token stands for as an identifier.
+func (t token) name() string {
 	if len(t.text) > 1 && t.text[0] == '"' {
-		return strings.ReplaceAll(t.text[1:len(t.text)-1], `""`, `"`), true
+		return strings.ReplaceAll(t.text[1:len(t.text)-1], `""`, `"`)
 	}
-	return strings.ToLower(t.text), t.text != "" && startsWord(t.text[0])
+	return strings.ToLower(t.text)
 }
 
 // statementsIn cuts SQL into the tokens of its statements, each without the

@@ -1,7 +1,14 @@
 package run
 
 import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/plan"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
@@ -11,4 +18,118 @@ func around(c config.Config) tasks.Around {
 		NoOwner: c.NoOwner, NoACL: c.NoACL, NoComments: c.NoComments, NoTablespaces: c.NoTablespaces,
 		Owners: c.OwnerMap, Tablespaces: c.TablespaceMap,
 	}
+}
+
+// planSteps plans what the planner itself does before all tasks, from what both
+// sides have now, and logs what a person should know of it.
+func (p *Prepared) planSteps(ctx context.Context) error {
+	steps, notes, err := p.roles(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range notes {
+		p.Log.Warn(n)
+	}
+	p.Plan.Steps = steps
+	return nil
+}
+
+// roles plans the roles that the run makes.
+func (p *Prepared) roles(ctx context.Context) ([]tasks.Step, []string, error) {
+	c := p.Config
+	if c.Roles == config.RolesNone {
+		return nil, nil, nil
+	}
+	in := plan.RolesInput{Around: around(c), SourceMajor: p.checking.Major(), Session: plan.RoleSession{Major: p.target.Major()}}
+	var err error
+	if in.Named, in.Owns, err = check.NamedRoles(ctx, p.checking, in.Around); err != nil {
+		return nil, nil, err
+	}
+	if c.Roles == config.RolesAll {
+		in.Named = nil
+	}
+	if in.Source, err = pg.ReadRoles(ctx, p.checking, c.RolePasswords); err != nil {
+		return nil, nil, err
+	}
+	s := &in.Session
+	err = p.target.QueryRow(ctx, "SELECT rolname::text, rolsuper, rolreplication, rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user").
+		Scan(&s.Name, &s.Superuser, &s.Replication, &s.BypassRLS)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the role of the target: %w", err)
+	}
+	s.SeesPasswords = s.Superuser && c.RolePasswords
+	if in.Target, err = pg.ReadRoles(ctx, p.target, s.SeesPasswords); err != nil {
+		return nil, nil, err
+	}
+	steps, notes := plan.Roles(in)
+	return steps, notes, nil
+}
+
+// stepTries is how often steps are planned anew when another session makes the
+// same at the same time: roles are everybody's in a cluster.
+const stepTries = 5
+
+// takeSteps does what the planner does before all tasks, in one transaction.
+func (p *Prepared) takeSteps(ctx context.Context) error {
+	for try := 1; ; try++ {
+		err := p.takeStepsOnce(ctx)
+		busy := pg.IsCode(err, "23505") || pg.IsCode(err, "42710") || pg.IsCode(err, "XX000") // made, or changed, meanwhile
+		if err == nil || !busy || try == stepTries {
+			return err
+		}
+		if err := p.planSteps(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *Prepared) takeStepsOnce(ctx context.Context) (err error) {
+	if len(p.Plan.Steps) == 0 {
+		return nil
+	}
+	if _, err := p.target.Exec(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "+unloggedSQL); err != nil {
+		return fmt.Errorf("begin on the target: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_, rollback := p.target.Exec(context.WithoutCancel(ctx), "ROLLBACK")
+			err = errors.Join(err, rollback)
+		}
+	}()
+	for _, s := range p.Plan.Steps {
+		if err := p.takeStep(ctx, s); err != nil {
+			return err
+		}
+	}
+	if _, err := p.target.Exec(ctx, "COMMIT"); err != nil {
+		return fmt.Errorf("commit on the target: %w", err)
+	}
+	p.Log.Info("what is around the database is there", "tasks", len(p.Plan.Steps))
+	return nil
+}
+
+// unloggedSQL keeps the verifiers of passwords out of the target's own log, and of
+// its statistics of statements, as far as the role may say so.
+const unloggedSQL = `SELECT CASE WHEN r.rolsuper THEN pg_catalog.set_config('log_statement', 'none', true) || pg_catalog.set_config('log_min_duration_statement', '-1', true)
+	|| pg_catalog.set_config('log_min_error_statement', 'panic', true) || pg_catalog.set_config('pg_stat_statements.track_utility', 'off', true) END
+	FROM pg_catalog.pg_roles r WHERE r.rolname = current_user`
+
+// takeStep runs one step. One that may fail is undone then, and said.
+func (p *Prepared) takeStep(ctx context.Context, s tasks.Step) error {
+	if !s.May {
+		if _, err := p.target.Exec(ctx, s.SQL); err != nil {
+			return fmt.Errorf("%s: %w", s.Label, err)
+		}
+		return nil
+	}
+	_, err := p.target.Exec(ctx, "SAVEPOINT step; "+s.SQL+"; RELEASE step")
+	if err == nil {
+		return nil
+	}
+	if p.target.IsClosed() || pg.IsCode(err, "XX000") {
+		return fmt.Errorf("%s: %w", s.Label, err)
+	}
+	p.Log.Warn("not done on the target", "task", s.Label, "err", err)
+	_, err = p.target.Exec(ctx, "ROLLBACK TO step; RELEASE step")
+	return err
 }

@@ -75,7 +75,10 @@ func Prepare(ctx context.Context, o Options) (_ *Prepared, err error) {
 	if err := cmp.Or(checkErr, planErr); err != nil {
 		return nil, err
 	}
-	return p, p.build(ctx)
+	if err := p.build(ctx); err != nil {
+		return nil, err
+	}
+	return p, p.planSteps(ctx)
 }
 
 // read takes the snapshot and reads what it shows, again if definitions change
@@ -121,7 +124,7 @@ func begin(ctx context.Context, o Options) (*Prepared, *check.Preflight, error) 
 	p.tools, toolsErr = pg.FindTools(ctx, o.Config.PGBindir, p.source.Major(), p.target.Major())
 	preflight, err := check.Begin(ctx, check.Input{
 		Source: p.source, Target: p.target, Connections: connections(o.Config), Tools: p.tools, ToolsErr: toolsErr,
-		Around: around(o.Config),
+		Around: around(o.Config), Roles: o.Config.Roles != config.RolesNone, RolePasswords: o.Config.RolePasswords,
 	})
 	if err != nil {
 		p.Close()

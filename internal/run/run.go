@@ -113,6 +113,9 @@ func (p *Prepared) writeLedger(ctx context.Context) (*ledger.Ledger, error) {
 	if err := own(ctx, p.target); err != nil {
 		return nil, err
 	}
+	if err := p.takeSteps(ctx); err != nil {
+		return nil, err
+	}
 	archive, err := os.Open(p.archive)
 	if err != nil {
 		return nil, fmt.Errorf("open archive: %w", err)

@@ -5,6 +5,7 @@ type Plan struct {
 	Tasks   []Task
 	Tables  []PlannedTable // every table whose rows are copied, largest first
 	Skipped []Skipped
+	Steps   []Step // what the planner does before all tasks
 }
 
 // PlannedTable is what the plan decided for one table.

@@ -11,6 +11,7 @@ import (
 
 // planJSON is the form of a plan for programs.
 type planJSON struct {
+	Steps   []tasks.Step         `json:"steps"` // before all tasks
 	Tables  []tasks.PlannedTable `json:"tables"`
 	Tasks   []taskJSON           `json:"tasks"`
 	Skipped []tasks.Skipped      `json:"skipped"`
@@ -33,12 +34,16 @@ func Plan(w io.Writer, form string, p tasks.Plan) error {
 	if form == JSON {
 		// Empty lists, not null, for who reads them.
 		out := planJSON{
+			Steps:  append([]tasks.Step{}, p.Steps...),
 			Tables: append([]tasks.PlannedTable{}, p.Tables...), Tasks: make([]taskJSON, 0, len(p.Tasks)), Skipped: append([]tasks.Skipped{}, p.Skipped...),
 		}
 		for _, t := range p.Tasks {
 			out.Tasks = append(out.Tasks, taskJSON{t.ID, t.Kind, t.Kind.Stage(), t.Group, t.Wave, t.Needs, t.Weight, t.Spec})
 		}
 		return writeJSON(w, out)
+	}
+	for _, s := range p.Steps {
+		fmt.Fprintf(w, "first: %s\n", oneLine(s.Label))
 	}
 	t := table{head: []string{"table", " size", " rows (estimate)", " parts", " indexes", "format", "travels in"}}
 	var bytes int64
