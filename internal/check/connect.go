@@ -81,7 +81,7 @@ func (at endpoint) explainServer(e *pgconn.PgError) (what, hint string) {
 	case "3D000":
 		hint := fmt.Sprintf("correct the name in %s.uri", at.side)
 		if at.side == pg.Target {
-			hint += fmt.Sprintf(", or on that server: CREATE DATABASE %s TEMPLATE template0", quoteIdent(at.database))
+			hint += fmt.Sprintf(", or on that server: CREATE DATABASE %s TEMPLATE template0; planner run makes it with create_database: true", quoteIdent(at.database))
 		}
 		return fmt.Sprintf("database %q does not exist on the %s", at.database, at), hint
 	case "53300":

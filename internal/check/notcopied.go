@@ -2,19 +2,6 @@ package check
 
 import "context"
 
-// sqlSettings writes the settings of a database, and of roles in it, as the
-// statements that make them. Settings that hold a list of names are stored
-// quoted already.
-const sqlSettings = `SELECT CASE WHEN s.setrole = 0 THEN pg_catalog.format('ALTER DATABASE %I', $1::text)
-		ELSE pg_catalog.format('ALTER ROLE %I IN DATABASE %I', r.rolname, $1::text) END
-	|| pg_catalog.format(' SET %s = ', pg_catalog.split_part(c.entry, '=', 1))
-	|| CASE WHEN pg_catalog.split_part(c.entry, '=', 1) IN ('search_path', 'temp_tablespaces', 'local_preload_libraries', 'session_preload_libraries')
-		THEN coalesce(nullif(pg_catalog.substr(c.entry, pg_catalog.strpos(c.entry, '=') + 1), ''), '''''')
-		ELSE pg_catalog.quote_literal(pg_catalog.substr(c.entry, pg_catalog.strpos(c.entry, '=') + 1)) END || ';'
-	FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase AND d.datname = pg_catalog.current_database()
-	LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole
-	CROSS JOIN unnest(s.setconfig) AS c (entry)`
-
 const sqlInvalidIndexes = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_index x
 	JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid AND c.relkind = 'i' JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	WHERE NOT x.indisvalid AND n.nspname !~ '^pg_' AND n.nspname <> 'pgconvoy'`
@@ -35,14 +22,6 @@ const sqlLibraries = `SELECT DISTINCT p.probin FROM pg_catalog.pg_proc p JOIN pg
 // checkNotCopied warns of what an archive leaves out, or takes for granted.
 func checkNotCopied(ctx context.Context, p *probe) (Findings, error) {
 	var found Findings
-	settings, err := newSettings(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	if !settings.empty() {
-		found = append(found, warning("not-copied", "on the target:\n"+settings.each("%s"),
-			"settings made for the source database are no part of it and are not copied: %d of them", settings.total))
-	}
 	for _, c := range []struct{ sql, noun, what, hint string }{
 		{sqlInvalidIndexes, "index", "not valid and will not be copied", "on the source: REINDEX INDEX, or DROP INDEX"},
 		{sqlHiddenMappings, "user mapping", "copied without the options, as role " + p.source.role() + " cannot read them",
@@ -76,24 +55,4 @@ func newLibraries(ctx context.Context, p *probe) (list, error) {
 	}
 	return queryList(ctx, p.Target, `SELECT w.name FROM pg_catalog.unnest($1::text[]) AS w (name)
 		WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.probin = w.name)`, used)
-}
-
-// newSettings returns the statements for settings that the target lacks.
-func newSettings(ctx context.Context, p *probe) (list, error) {
-	theirs, err := queryTexts(ctx, p.Source, sqlSettings, p.target.Facts.Database)
-	if err != nil {
-		return list{}, err
-	}
-	ours, err := queryTexts(ctx, p.Target, sqlSettings, p.target.Facts.Database)
-	if err != nil {
-		return list{}, err
-	}
-	have := set(ours)
-	var lacking list
-	for _, s := range theirs {
-		if !have[s] {
-			lacking.add(s)
-		}
-	}
-	return lacking, nil
 }

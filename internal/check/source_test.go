@@ -203,23 +203,6 @@ func TestSourceActivity(t *testing.T) {
 	require.Contains(t, f.What, b.source.Name)
 }
 
-func TestNotCopied(t *testing.T) {
-	t.Parallel()
-	role := newRole(t, pgtest.Source(t), "")
-	b := setup(t)
-	b.source.Exec(t, fmt.Sprintf(`ALTER DATABASE %[1]s SET search_path = "$user", public, "My Schema"; ALTER DATABASE %[1]s SET datestyle = 'ISO, DMY';
-		ALTER ROLE %[2]s IN DATABASE %[1]s SET work_mem = '64MB'`, b.source.Name, role))
-	f := requireOnly(t, b.run(t), check.Warning, "not-copied")
-	require.Contains(t, f.What, "3 of them")
-	pgtest.Target(t).Exec(t, "CREATE ROLE "+role)
-	t.Cleanup(func() { pgtest.Target(t).Exec(t, "DROP ROLE "+role) })
-	runHint(t, b.target, f.Hint)
-	require.Equal(t, `"$user", public, "My Schema"`, b.target.Query(t, "SHOW search_path"))
-	require.Equal(t, "ISO, DMY", b.target.Query(t, "SHOW datestyle"))
-	require.Empty(t, b.run(t))
-	b.target.Exec(t, fmt.Sprintf("ALTER ROLE %s IN DATABASE %s RESET ALL", role, b.target.Name))
-}
-
 func TestNotCopiedObjects(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

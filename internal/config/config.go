@@ -47,6 +47,8 @@ type Config struct {
 	Roles RoleChoice `yaml:"roles"`
 	// RolePasswords takes the passwords of those roles along.
 	RolePasswords bool `yaml:"role_passwords" split_words:"true"`
+	// CreateDatabase makes the target database if it does not exist.
+	CreateDatabase bool `yaml:"create_database" split_words:"true"`
 	// Verify is how the copy is compared with the source after it.
 	Verify VerifyLevel `yaml:"verify"`
 	// PGBindir is the directory of pg_dump and pg_restore; empty means that

@@ -27,10 +27,11 @@ const (
 
 // Options are the settings of [Connect].
 type Options struct {
-	Side    Side
-	URI     string        // connection URI or key=value string; libpq's environment, service and password files apply
-	Name    string        // application_name
-	Timeout time.Duration // bound on connecting; by default the URI's connect_timeout, or 30 s
+	Side     Side
+	URI      string        // connection URI or key=value string; libpq's environment, service and password files apply
+	Name     string        // application_name
+	Database string        // in place of the one that the URI names, if it is not ""
+	Timeout  time.Duration // bound on connecting; by default the URI's connect_timeout, or 30 s
 
 	// Password returns the password and is asked for each connection, before it is
 	// made; with nil the password is where libpq looks for it.
@@ -112,6 +113,9 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 // config parses the URI and asks for the password, if it is to be asked for.
 func (o Options) config(ctx context.Context) (*pgx.ConnConfig, error) {
 	cfg, err := ParseURI(o.URI)
+	if err == nil && o.Database != "" {
+		cfg.Database = o.Database
+	}
 	if err != nil || o.Password == nil {
 		return cfg, err
 	}

@@ -46,7 +46,7 @@ func (b *builder) around() {
 // drop takes the entries of some descriptions out and returns how many there were.
 func (s *Selection) drop(descs []string) int {
 	before := len(s.Kept())
-	for _, list := range []*[]pg.Entry{&s.Pre, &s.Statistics, &s.Rest, &s.Access, &s.Refresh, &s.Last} {
+	for _, list := range []*[]pg.Entry{&s.Pre, &s.Statistics, &s.Rest, &s.Access, &s.Last} {
 		*list = slices.DeleteFunc(slices.Clone(*list), func(e pg.Entry) bool { return slices.Contains(descs, e.Desc) })
 	}
 	return before - len(s.Kept())

@@ -31,8 +31,11 @@ func (b *builder) late() error {
 	if err != nil {
 		return err
 	}
-	_, err = b.lateChunks("last", s.Last, slices.Concat(after, refreshed))
-	return err
+	after, err = b.lateChunks("last", s.Last, slices.Concat(after, refreshed))
+	if err != nil {
+		return err
+	}
+	return b.databaseLate(after)
 }
 
 // afterData is what to wait for in order to come after all rows, indexes and

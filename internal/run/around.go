@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/config"
@@ -20,22 +21,49 @@ func around(c config.Config) tasks.Around {
 	}
 }
 
-// planSteps plans what the planner itself does before all tasks, from what both
-// sides have now, and logs what a person should know of it.
+// planSteps plans what the planner itself does before all tasks, and what tasks do
+// to the database at the end, from what both sides have now. It logs what a person
+// should know of it.
 func (p *Prepared) planSteps(ctx context.Context) error {
-	steps, notes, err := p.roles(ctx)
+	in := plan.DatabaseInput{Around: around(p.Config), Made: p.made}
+	var err error
+	if in.Source, err = pg.ReadDatabase(ctx, p.checking); err != nil {
+		return err
+	}
+	if in.Target, err = pg.ReadDatabase(ctx, p.target); err != nil {
+		return err
+	}
+	roles, notes, err := p.roles(ctx, in.Source)
 	if err != nil {
 		return err
 	}
-	for _, n := range notes {
+	database := plan.DatabaseProperties(in)
+	for _, n := range slices.Concat(notes, database.Notes) {
 		p.Log.Warn(n)
 	}
-	p.Plan.Steps = steps
+	p.steps, p.late = slices.Concat(roles, database.Steps), database.Late
 	return nil
 }
 
+// namedBy lists the roles that the properties of a database name.
+func (p *Prepared) namedBy(d pg.Database) []string {
+	var names []string
+	if p.made && !p.Config.NoOwner {
+		names = append(names, d.Owner)
+	}
+	for _, s := range d.Settings {
+		names = append(names, s.Role)
+	}
+	for _, g := range d.Grants {
+		if !p.Config.NoACL {
+			names = append(names, g.Grantee)
+		}
+	}
+	return names
+}
+
 // roles plans the roles that the run makes.
-func (p *Prepared) roles(ctx context.Context) ([]tasks.Step, []string, error) {
+func (p *Prepared) roles(ctx context.Context, d pg.Database) ([]tasks.Step, []string, error) {
 	c := p.Config
 	if c.Roles == config.RolesNone {
 		return nil, nil, nil
@@ -44,6 +72,10 @@ func (p *Prepared) roles(ctx context.Context) ([]tasks.Step, []string, error) {
 	var err error
 	if in.Named, in.Owns, err = check.NamedRoles(ctx, p.checking, in.Around); err != nil {
 		return nil, nil, err
+	}
+	in.Named = append(in.Named, p.namedBy(d)...)
+	if p.made && !c.NoOwner {
+		in.Owns = append(in.Owns, in.Around.Role(d.Owner))
 	}
 	if c.Roles == config.RolesAll {
 		in.Named = nil
@@ -84,7 +116,7 @@ func (p *Prepared) takeSteps(ctx context.Context) error {
 }
 
 func (p *Prepared) takeStepsOnce(ctx context.Context) (err error) {
-	if len(p.Plan.Steps) == 0 {
+	if len(p.steps) == 0 {
 		return nil
 	}
 	if _, err := p.target.Exec(ctx, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "+unloggedSQL); err != nil {
@@ -96,7 +128,7 @@ func (p *Prepared) takeStepsOnce(ctx context.Context) (err error) {
 			err = errors.Join(err, rollback)
 		}
 	}()
-	for _, s := range p.Plan.Steps {
+	for _, s := range p.steps {
 		if err := p.takeStep(ctx, s); err != nil {
 			return err
 		}
@@ -104,7 +136,7 @@ func (p *Prepared) takeStepsOnce(ctx context.Context) (err error) {
 	if _, err := p.target.Exec(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("commit on the target: %w", err)
 	}
-	p.Log.Info("what is around the database is there", "tasks", len(p.Plan.Steps))
+	p.Log.Info("what is around the database is there", "tasks", len(p.steps))
 	return nil
 }
 

@@ -34,6 +34,8 @@ type Prepared struct {
 	toc            pg.Archive
 	tools          pg.Tools
 	dir            string // of temporary files
+	steps          []tasks.Step
+	late           []tasks.Statement
 	archive        string // file
 }
 
@@ -75,10 +77,10 @@ func Prepare(ctx context.Context, o Options) (_ *Prepared, err error) {
 	if err := cmp.Or(checkErr, planErr); err != nil {
 		return nil, err
 	}
-	if err := p.build(ctx); err != nil {
+	if err := p.planSteps(ctx); err != nil {
 		return nil, err
 	}
-	return p, p.planSteps(ctx)
+	return p, p.build(ctx)
 }
 
 // read takes the snapshot and reads what it shows, again if definitions change
@@ -314,9 +316,10 @@ func (p *Prepared) build(ctx context.Context) error {
 		return err
 	}
 	p.Plan, err = plan.Build(plan.Input{
-		Options: options, Catalog: cat, Selection: selection, SQL: sql, Bounds: bounds,
+		Options: options, Catalog: cat, Selection: selection, SQL: sql, Bounds: bounds, Late: p.late,
 		TargetMajor: p.target.Major(), SameText: same,
 	})
+	p.Plan.Steps = p.steps
 	return err
 }
 

@@ -1,9 +1,11 @@
 // Package run orchestrates one run on the planner's side: prepare.go looks at
 // both databases and makes the plan, run.go writes it to the ledger, publishes
 // it and ends the run, supervise.go watches over it meanwhile, snapshot.go over
-// the snapshot, and watch.go says what stalls. resume.go goes on with a run
-// that a planner left, and recopy.go makes its tables ready to be copied again.
-// Each of the other verbs that need a database has a file of its own.
+// the snapshot, and watch.go says what stalls. around.go has what the planner
+// itself does to the cluster and the database, create.go makes the latter.
+// resume.go goes on with a run that a planner left, and recopy.go makes its
+// tables ready to be copied again. Each of the other verbs that need a database
+// has a file of its own.
 package run
 
 import (
@@ -39,6 +41,8 @@ type Options struct {
 	// AckWait is the lease of a task whose worker is not heard of; 0 means the
 	// queue's default.
 	AckWait time.Duration
+
+	made bool // the target database was made for this run
 }
 
 // database returns how the planner connects to one side.
@@ -50,14 +54,17 @@ func (o Options) database(side pg.Side) pg.Options {
 // began and did not complete, the report says what is missing and the error is
 // an [*IncompleteError]; the ledger then stays in the target.
 func Run(ctx context.Context, o Options) (report tasks.Report, err error) {
+	if o.made, err = makeDatabase(ctx, o); err != nil {
+		return report, err
+	}
 	p, err := Prepare(ctx, o)
 	if err != nil {
-		return report, err
+		return report, o.unmake(ctx, err)
 	}
 	defer p.Close()
 	conn, stop, err := openQueue(ctx, o)
 	if err != nil {
-		return report, err
+		return report, o.unmake(ctx, err)
 	}
 	defer stop()
 
