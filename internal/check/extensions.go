@@ -3,7 +3,9 @@ package check
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 )
 
 // sqlExtensions lists what is installed. An archive does not mention those that
@@ -49,11 +51,18 @@ func checkExtensions(ctx context.Context, p *probe) (Findings, error) {
 	if err != nil {
 		return nil, err
 	}
-	var found Findings
+	found := p.pinsOfNothing(names)
 	var untrusted list
 	for i, w := range wanted {
 		offer := offers[i]
-		found = append(found, extensionFindings(p, w, offer)...)
+		if pin := p.Around.Versions[w.Name]; pin != "" {
+			w.Version = pin
+		}
+		if pinned := p.pinFindings(w.Name, offer); len(pinned) > 0 {
+			found = append(found, pinned...)
+		} else {
+			found = append(found, extensionFindings(p, w, offer)...)
+		}
 		if offer.Installed == "" && offer.Default != "" && offer.NeedsSuperuser && !p.target.Facts.Superuser {
 			untrusted.add(w.Name)
 		}
@@ -67,6 +76,39 @@ func checkExtensions(ctx context.Context, p *probe) (Findings, error) {
 		found = append(found, f)
 	}
 	return found, nil
+}
+
+// pinsOfNothing warns of versions that are asked for of extensions that the source
+// does not have: their names may be mistaken.
+func (p *probe) pinsOfNothing(names []string) Findings {
+	have := set(names)
+	var unknown list
+	for _, name := range slices.Sorted(maps.Keys(p.Around.Versions)) {
+		if !have[name] {
+			unknown.add(name)
+		}
+	}
+	if unknown.empty() {
+		return nil
+	}
+	return Findings{warning("extensions", "nothing to do, unless a name is mistaken",
+		"requirements has versions of extensions that the source does not have: %s", unknown)}
+}
+
+// pinFindings refuses a target that cannot have the version that is asked for. That
+// it has no files of the extension at all is extensionFindings' to say.
+func (p *probe) pinFindings(name string, offer available) Findings {
+	version, quoted := p.Around.Versions[name], quoteIdent(name)
+	switch {
+	case version == "":
+	case offer.Installed != "" && offer.Installed != version:
+		return Findings{blocker("extensions", fmt.Sprintf("on the target: ALTER EXTENSION %s UPDATE TO '%s'; or DROP EXTENSION %s; or mend the file of requirements", quoted, version, quoted),
+			"extension %s is installed in version %s on the target; requirements asks for %s", quoted, offer.Installed, version)}
+	case offer.Installed == "" && offer.Default != "" && !slices.Contains(offer.Versions, version):
+		return Findings{blocker("extensions", "install its files on the target server, or mend the file of requirements",
+			"the target server does not have version %s of extension %s, which requirements asks for; it has %s", version, quoted, strings.Join(offer.Versions, ", "))}
+	}
+	return nil
 }
 
 func extensionFindings(p *probe, w extension, offer available) Findings {

@@ -49,6 +49,9 @@ type Config struct {
 	RolePasswords bool `yaml:"role_passwords" split_words:"true"`
 	// CreateDatabase makes the target database if it does not exist.
 	CreateDatabase bool `yaml:"create_database" split_words:"true"`
+	// Requirements is the path of a file with versions of extensions; see
+	// [ReadRequirements].
+	Requirements string `yaml:"requirements"`
 	// Verify is how the copy is compared with the source after it.
 	Verify VerifyLevel `yaml:"verify"`
 	// PGBindir is the directory of pg_dump and pg_restore; empty means that

@@ -39,7 +39,7 @@ func (b *builder) around() {
 	b.in.SQL = slices.Clone(b.in.SQL)
 	for i, e := range b.in.SQL {
 		b.in.SQL[i].Settings = renameTablespace(a, e.Settings)
-		b.in.SQL[i].SQL = renameRoles(a, e.Entry.Desc, e.SQL)
+		b.in.SQL[i].SQL = pinVersion(a, e.Entry.Desc, renameRoles(a, e.Entry.Desc, e.SQL))
 	}
 }
 
@@ -96,6 +96,23 @@ func renameRoles(a tasks.Around, desc, sql string) string {
 	}
 	b.WriteString(sql[at:])
 	return strings.TrimRight(b.String(), "\n")
+}
+
+// pinVersion has an extension made in the version that is asked for.
+func pinVersion(a tasks.Around, desc, sql string) string {
+	if desc != "EXTENSION" || len(a.Versions) == 0 {
+		return sql
+	}
+	for _, s := range statementsIn(sql) {
+		if len(s) < 6 || !s[0].is("CREATE") || !s[4].is("EXISTS") { // CREATE EXTENSION IF NOT EXISTS name …
+			continue
+		}
+		if version := a.Versions[s[5].name()]; version != "" {
+			end := s[len(s)-1].end
+			return sql[:end] + " VERSION " + tasks.QuoteLiteral(version) + sql[end:]
+		}
+	}
+	return sql
 }
 
 // setsOwner reports whether the statement is ALTER … OWNER TO role. No entry's own

@@ -355,6 +355,8 @@ func (b *builder) largeObjects() error {
 	if len(bounds) > 1 {
 		bounds = bounds[:len(bounds)-1]
 	}
+	around := b.in.Options.Around
+	around.Tablespaces, around.Versions = nil, nil // none of theirs
 	for i, from := range bounds {
 		to := last
 		if i+1 < len(bounds) {
@@ -363,7 +365,7 @@ func (b *builder) largeObjects() error {
 		err := b.add(tasks.Task{
 			Kind: tasks.KindLargeObjects, ID: tasks.NewID(tasks.KindLargeObjects, "large-objects", fmt.Sprintf("o%d-%d", from, to)),
 			Wave: tasks.WaveData, Needs: []tasks.Group{tasks.WaveSchema},
-		}, tasks.LargeObjects{From: from, To: to, Around: b.in.Options.Around})
+		}, tasks.LargeObjects{From: from, To: to, Around: around})
 		if err != nil {
 			return err
 		}

@@ -13,19 +13,21 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// around turns settings into what is copied of the things around tables.
-func around(c config.Config) tasks.Around {
+// aroundTables turns settings into what is copied of the things around tables. It
+// reads the file of requirements.
+func aroundTables(c config.Config) (tasks.Around, error) {
+	versions, err := config.ReadRequirements(c.Requirements)
 	return tasks.Around{
 		NoOwner: c.NoOwner, NoACL: c.NoACL, NoComments: c.NoComments, NoTablespaces: c.NoTablespaces,
-		Owners: c.OwnerMap, Tablespaces: c.TablespaceMap,
-	}
+		Owners: c.OwnerMap, Tablespaces: c.TablespaceMap, Versions: versions,
+	}, err
 }
 
 // planSteps plans what the planner itself does before all tasks, and what tasks do
 // to the database at the end, from what both sides have now. It logs what a person
 // should know of it.
 func (p *Prepared) planSteps(ctx context.Context) error {
-	in := plan.DatabaseInput{Around: around(p.Config), Made: p.made}
+	in := plan.DatabaseInput{Around: p.around, Made: p.made}
 	var err error
 	if in.Source, err = pg.ReadDatabase(ctx, p.checking); err != nil {
 		return err
@@ -68,7 +70,7 @@ func (p *Prepared) roles(ctx context.Context, d pg.Database) ([]tasks.Step, []st
 	if c.Roles == config.RolesNone {
 		return nil, nil, nil
 	}
-	in := plan.RolesInput{Around: around(c), SourceMajor: p.checking.Major(), Session: plan.RoleSession{Major: p.target.Major()}}
+	in := plan.RolesInput{Around: p.around, SourceMajor: p.checking.Major(), Session: plan.RoleSession{Major: p.target.Major()}}
 	var err error
 	if in.Named, in.Owns, err = check.NamedRoles(ctx, p.checking, in.Around); err != nil {
 		return nil, nil, err

@@ -45,7 +45,11 @@ func createLike(ctx context.Context, o Options, l pg.Locale) (bool, error) {
 		return false, err
 	}
 	defer admin.Discard()
-	sql, err := plan.CreateDatabase(name, l, admin.Major(), around(o.Config))
+	around, err := aroundTables(o.Config)
+	if err != nil {
+		return false, err
+	}
+	sql, err := plan.CreateDatabase(name, l, admin.Major(), around)
 	if err == nil {
 		_, err = admin.Exec(ctx, sql)
 	}

@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -92,4 +93,23 @@ func TestDatabasePropertiesAreReconciled(t *testing.T) {
 	for _, differs := range []string{"another work_mem, which stays", "CONNECTION LIMIT 50", "REVOKE TEMPORARY", "belongs to"} {
 		require.Contains(t, said.String(), differs)
 	}
+}
+
+// A version of the file goes before that of the target's default; one that is not
+// there is refused.
+func TestExtensionsInRequiredVersions(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	src.Exec(t, `CREATE SCHEMA "odd ; schema"; CREATE EXTENSION hstore SCHEMA "odd ; schema"; CREATE EXTENSION citext`)
+	o := options(t, src, dst)
+	o.Config.Requirements = filepath.Join(t.TempDir(), "requirements.json")
+	rewrite(t, o.Config.Requirements, `[{"name": "hstore", "version": "0.1"}, {"name": "nothing", "version": "1"}]`)
+	said := spoken(&o)
+	_, err := run.Run(t.Context(), o)
+	require.ErrorContains(t, err, `does not have version 0.1 of extension "hstore", which requirements asks for; it has 1.4, 1.5`)
+	rewrite(t, o.Config.Requirements, `[{"name": "hstore", "version": "1.6", "more": 1}, {"name": "nothing", "version": "1"}]`)
+	copyAll(t, o)
+	require.Contains(t, said.String(), "that the source does not have: nothing")
+	versions := "SELECT extname, extversion FROM pg_extension WHERE extname IN ('hstore', 'citext') ORDER BY 1"
+	require.Equal(t, [][]string{src.Rows(t, versions)[0], {"hstore", "1.6"}}, dst.Rows(t, versions))
 }

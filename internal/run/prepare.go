@@ -34,6 +34,7 @@ type Prepared struct {
 	toc            pg.Archive
 	tools          pg.Tools
 	dir            string // of temporary files
+	around         tasks.Around
 	steps          []tasks.Step
 	late           []tasks.Statement
 	archive        string // file
@@ -118,15 +119,20 @@ func Check(ctx context.Context, o Options) (_ *Prepared, err error) {
 
 // begin connects to both databases and begins the preflight.
 func begin(ctx context.Context, o Options) (*Prepared, *check.Preflight, error) {
+	around, err := aroundTables(o.Config)
+	if err != nil {
+		return nil, nil, err
+	}
 	p, err := connectBoth(ctx, o)
 	if err != nil {
 		return nil, nil, err
 	}
+	p.around = around
 	var toolsErr error
 	p.tools, toolsErr = pg.FindTools(ctx, o.Config.PGBindir, p.source.Major(), p.target.Major())
 	preflight, err := check.Begin(ctx, check.Input{
 		Source: p.source, Target: p.target, Connections: connections(o.Config), Tools: p.tools, ToolsErr: toolsErr,
-		Around: around(o.Config), Roles: o.Config.Roles != config.RolesNone, RolePasswords: o.Config.RolePasswords,
+		Around: around, Roles: o.Config.Roles != config.RolesNone, RolePasswords: o.Config.RolePasswords,
 	})
 	if err != nil {
 		p.Close()
@@ -304,6 +310,7 @@ func (p *Prepared) build(ctx context.Context) error {
 		return err
 	}
 	options := planOptions(p.Config)
+	options.Around = p.around
 	bounds := map[uint32][]string{}
 	for _, s := range plan.KeySplits(options, cat) {
 		bounds[s.Table], err = pg.KeyBounds(ctx, p.source, s.Name.String(), s.Key, s.Blocks, s.NumParts)
@@ -327,7 +334,7 @@ func planOptions(c config.Config) plan.Options {
 	return plan.Options{
 		SplitLargerThan: int64(c.Split.LargerThan), MaxParts: c.Split.MaxParts,
 		BundleMaxTable: int64(c.Bundle.MaxTable), BundleMaxBytes: int64(c.Bundle.MaxBytes), BundleMaxTables: c.Bundle.MaxTables,
-		IndexCap: c.Caps.Index, Verify: string(c.Verify), Around: around(c),
+		IndexCap: c.Caps.Index, Verify: string(c.Verify),
 	}
 }
 

@@ -12,6 +12,7 @@ type Around struct {
 
 	Owners      map[string]string `json:"owners,omitempty"`      // roles of the source that have another name on the target
 	Tablespaces map[string]string `json:"tablespaces,omitempty"` // the same for tablespaces
+	Versions    map[string]string `json:"versions,omitempty"`    // to make extensions in; others are made in the target's default version
 }
 
 // Role returns the name on the target of a role of the source.
