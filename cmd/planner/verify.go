@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 
 	"github.com/spf13/cobra"
@@ -14,30 +15,59 @@ import (
 // verifyCommand returns the verb verify.
 func verifyCommand(app *cli.App) *cobra.Command {
 	var output cli.Output
+	var definitions bool
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Compare the rows of source and target",
+		Short: "Compare source and target: rows, or definitions",
 		Long: `verify compares every table of the source with the one of the same name on the
 target, as both are now: by the number of rows, or with --verify digest by
 their contents; then it names rows that differ. It is a run of its own, which
 the same workers do as the copy; its ledger in the target is gone when it ends,
 and nothing else is changed. Rows that were written to the source after the
-copy's snapshot are differences, too.`,
+copy's snapshot are differences, too.
+
+With --schema it compares the definitions of all objects instead, and values of
+sequences, and says what only one side has and which properties differ. That
+needs a session on each side and nothing else. --schema and --verify on the same
+command line compare definitions first and then rows.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, logger, err := app.Load(config.Config.Validate)
 			if err != nil {
 				return err
 			}
-			result, err := run.Verify(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger})
-			var differ *run.DifferenceError
-			if err != nil && !errors.As(err, &differ) {
+			rows := !definitions || cmd.Flags().Changed("verify")
+			found, err := compare(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger}, definitions, rows)
+			if found == (ui.Compared{}) {
 				return err
 			}
-			return errors.Join(err, ui.Comparison(app.Out, string(output), result))
+			return errors.Join(err, ui.Comparison(app.Out, string(output), found))
 		},
 	}
 	cli.OutputFlag(cmd, &output)
+	cmd.Flags().BoolVar(&definitions, "schema", false, "compare definitions; rows, too, only if --verify is given")
 	app.SettingFlag(cmd.Flags(), "verify", "verify", "`level` of the comparison: rows or digest")
 	return cmd
+}
+
+// compare compares definitions, rows, or both. What could be compared is in the
+// result; the error says, too, if the sides differ.
+func compare(ctx context.Context, o run.Options, definitions, rows bool) (found ui.Compared, err error) {
+	if definitions {
+		var differ *run.SchemaDifferenceError
+		result, schemaErr := run.VerifySchema(ctx, o)
+		if schemaErr != nil && !errors.As(schemaErr, &differ) {
+			return found, schemaErr
+		}
+		found.Schema, err = &result, schemaErr
+	}
+	if rows {
+		var differ *run.DifferenceError
+		result, rowErr := run.Verify(ctx, o)
+		if rowErr == nil || errors.As(rowErr, &differ) {
+			found.Comparison = &result
+		}
+		err = errors.Join(err, rowErr)
+	}
+	return found, err
 }

@@ -95,7 +95,7 @@ func (d Difference) String() string {
 	return fmt.Sprintf("%s: source has %s, target has %s", d.Table, d.Source, d.Target)
 }
 
-// Comparison is the result of comparing source and target.
+// Comparison is the result of comparing the rows of source and target.
 type Comparison struct {
 	Level       string       `json:"level"` // rows or digest
 	Tables      int          `json:"tables"`

@@ -8,12 +8,35 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
+// Compared is what a comparison of source and target found: definitions, rows, or
+// both. For programs, rows are the members of the object itself, and definitions
+// its member "schema".
+type Compared struct {
+	Schema            *tasks.SchemaComparison `json:"schema,omitempty"` // nil if definitions were not compared
+	*tasks.Comparison                         // nil if rows were not compared
+}
+
 // Comparison prints the result of comparing source and target.
-func Comparison(w io.Writer, form string, c tasks.Comparison) error {
+func Comparison(w io.Writer, form string, c Compared) error {
 	if form == JSON {
-		c.Differences = append([]tasks.Difference{}, c.Differences...) // an empty list, not null
+		if c.Comparison != nil {
+			c.Differences = append([]tasks.Difference{}, c.Differences...) // an empty list, not null
+		}
 		return writeJSON(w, c)
 	}
+	if c.Schema != nil {
+		if err := schemaComparison(w, *c.Schema); err != nil {
+			return err
+		}
+	}
+	if c.Comparison == nil {
+		return nil
+	}
+	return rowComparison(w, *c.Comparison)
+}
+
+// rowComparison prints the tables whose rows differ.
+func rowComparison(w io.Writer, c tasks.Comparison) error {
 	for _, d := range c.Differences {
 		fmt.Fprintln(w, oneLine(d.String()))
 		for _, row := range d.Rows {

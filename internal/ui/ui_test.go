@@ -219,13 +219,13 @@ func TestComparison(t *testing.T) {
 "public"."b": source has 5 rows, target has 4 rows
   only on the source: the row at ctid (3,4)
 digest of 3 tables compared, 1 500 rows: 2 differ
-`, func(w *strings.Builder) error { return ui.Comparison(w, "table", c) })
+`, func(w *strings.Builder) error { return ui.Comparison(w, "table", ui.Compared{Comparison: &c}) })
 	var out strings.Builder
-	require.NoError(t, ui.Comparison(&out, ui.JSON, tasks.Comparison{Level: "rows"}))
+	require.NoError(t, ui.Comparison(&out, ui.JSON, ui.Compared{Comparison: &tasks.Comparison{Level: "rows"}}))
 	require.JSONEq(t, `{"level": "rows", "tables": 0, "rows": 0, "differences": []}`, out.String())
 	out.Reset()
 	c.Differences = c.Differences[1:]
-	require.NoError(t, ui.Comparison(&out, ui.JSON, c))
+	require.NoError(t, ui.Comparison(&out, ui.JSON, ui.Compared{Comparison: &c}))
 	require.JSONEq(t, `{"level": "digest", "tables": 3, "rows": 1500, "differences": [{"table": {"schema": "public", "name": "b"},
 		"source": "5 rows", "target": "4 rows", "rows": [{"finding": "missing", "ctid": "(3,4)"}]}]}`, out.String())
 }
@@ -240,6 +240,6 @@ func TestOutputErrorsAreReported(t *testing.T) {
 	for _, form := range []string{ui.JSON, "table"} {
 		require.ErrorContains(t, ui.Report(full{}, form, report()), "disk full")
 		require.ErrorContains(t, ui.Plan(full{}, form, tasks.Plan{}), "disk full")
-		require.ErrorContains(t, ui.Comparison(full{}, form, tasks.Comparison{}), "disk full")
+		require.ErrorContains(t, ui.Comparison(full{}, form, ui.Compared{Comparison: &tasks.Comparison{}}), "disk full")
 	}
 }
