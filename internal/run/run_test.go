@@ -63,8 +63,18 @@ func TestMuseum(t *testing.T) {
 			change(&o.Config)
 			copyAll(t, o)
 			pgtest.RequireEqual(t, src, dst)
+			requireSameSchema(t, o)
 		})
 	}
+}
+
+// requireSameSchema compares the definitions as planner verify --schema does.
+func requireSameSchema(t *testing.T, o run.Options) {
+	t.Helper()
+	result, err := run.VerifySchema(t.Context(), o)
+	require.NoError(t, err, "%v", result.Differences)
+	require.Empty(t, result.Differences)
+	require.Greater(t, len(result.Kinds), 40)
 }
 
 func TestKeptLedgerHoldsTheWholeRun(t *testing.T) {
@@ -88,9 +98,11 @@ func TestNewerMajor(t *testing.T) {
 	target := pgtest.Major(t, 18)
 	src, dst := source.Museum(t), target.Database(t)
 	target.MuseumRoles(t)
-	copyAll(t, options(t, src, dst))
+	o := options(t, src, dst)
+	copyAll(t, o)
 	pgtest.RequireEqual(t, src, dst, pgtest.DataOnly())
 	pgtest.RequireEqual(t, pgtest.Reference(t, src, target), dst)
+	requireSameSchema(t, o)
 }
 
 // TestSample copies a sample database from outside of the repository.
