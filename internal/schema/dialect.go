@@ -15,13 +15,12 @@ import (
 // pg_catalog, and everything else is printed with its schema.
 type dialect struct {
 	major, other int
-	source       bool   // the side is the source
 	order        string // what sorts the same on both sides, whatever their encodings
 	without      string // an array of the schemas that are left out
 }
 
 func newDialect(c, other *pg.Conn, without []string) dialect {
-	d := dialect{major: c.Major(), other: other.Major(), source: c.Side() == pg.Source}
+	d := dialect{major: c.Major(), other: other.Major()}
 	// The bytes of UTF-8 sort as its characters do; those of other encodings need not.
 	switch c.PgConn().ParameterStatus("server_encoding") {
 	case "UTF8", "SQL_ASCII":
@@ -73,6 +72,12 @@ func own(catalog, oid string) string {
 	return fmt.Sprintf(`NOT EXISTS (SELECT FROM pg_depend dep WHERE dep.classid = '%s'::regclass AND dep.objid = %s AND dep.deptype = 'e')`, catalog, oid)
 }
 
+// made is the condition that an object belongs neither to an extension nor to
+// another object that comes with it, as the constructors of a range do.
+func made(catalog, oid string) string {
+	return fmt.Sprintf(`NOT EXISTS (SELECT FROM pg_depend dep WHERE dep.classid = '%s'::regclass AND dep.objid = %s AND dep.deptype IN ('e', 'i'))`, catalog, oid)
+}
+
 // name is the qualified, quoted name of an object.
 func name(namespace, object string) string {
 	return fmt.Sprintf("(quote_ident(%s.nspname) || '.' || quote_ident(%s))", namespace, object)
@@ -98,7 +103,8 @@ func dependsOn(catalog, oid string) string {
 }
 
 // privileges are those on an object whose kind acldefault() knows by that
-// letter. Privileges that are not set, and those that say the same, are
+// letter, as role=privileges/grantor, with a star where they may be passed on.
+// Privileges that are not set, and those that say the same, are
 // "default".
 func (d dialect) privileges(acl, letter, owner string) string {
 	explode := func(acl string) string {
@@ -106,10 +112,10 @@ func (d dialect) privileges(acl, letter, owner string) string {
 		if d.across(maintain) {
 			counted = "privilege_type <> 'MAINTAIN'" // GRANT ALL holds it where it exists
 		}
-		return fmt.Sprintf(`(SELECT coalesce(string_agg(g, '; ' ORDER BY g COLLATE "C"), 'none') FROM (
-			SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END || ' has '
-				|| string_agg(privilege_type || CASE WHEN is_grantable THEN '*' ELSE '' END, ', ' ORDER BY privilege_type COLLATE "C")
-				|| ' by ' || quote_ident(pg_get_userbyid(grantor)) AS g
+		return fmt.Sprintf(`(SELECT coalesce(string_agg(g, ' ' ORDER BY g COLLATE "C"), 'none') FROM (
+			SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END || '='
+				|| string_agg(privilege_type || CASE WHEN is_grantable THEN '*' ELSE '' END, ',' ORDER BY privilege_type COLLATE "C")
+				|| '/' || quote_ident(pg_get_userbyid(grantor)) AS g
 			FROM aclexplode(%s) WHERE %s GROUP BY grantee, grantor) grants)`, acl, counted)
 	}
 	set, usual := explode(acl), explode(fmt.Sprintf("acldefault('%s', %s)", letter, owner))

@@ -20,7 +20,7 @@ func functions() family {
 				'sort ' || nullif(a.aggsortop, 0)::regoperator) END AS aggregate,
 			` + dependsOn("pg_proc", "p.oid") + `, ` + d.privileges("p.proacl", "f", "p.proowner") + `, ` + comment("pg_proc", "p.oid", "0") + `
 		FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang LEFT JOIN pg_aggregate a ON a.aggfnoid = p.oid
-		WHERE ` + d.user("n") + ` AND ` + own("pg_proc", "p.oid")
+		WHERE ` + d.user("n") + ` AND ` + made("pg_proc", "p.oid")
 	}}
 }
 

@@ -1,17 +1,12 @@
 package schema
 
-// indexes are those of tables and materialized views. Invalid ones of the source
-// are passed over, as pg_dump does: they are what a failed CREATE INDEX
-// CONCURRENTLY leaves. On a partitioned table invalid means that partitions have
-// none attached.
+// indexes are those of tables and materialized views. A copy leaves out invalid
+// ones, as pg_dump does: they are what a failed CREATE INDEX CONCURRENTLY leaves.
+// On a partitioned table invalid means that partitions have none attached.
 func indexes() family {
 	return family{kind: "index", owns: true, query: func(d dialect) string {
-		left := "true"
-		if d.source {
-			left = "(x.indisvalid OR i.relkind = 'I')"
-		}
 		return `SELECT ` + name("n", "i.relname") + ` AS object, ` + name("n", "c.relname") + ` AS of,
-			pg_get_indexdef(x.indexrelid) AS definition, quote_ident(ts.spcname) AS tablespace,
+			(NOT x.indisvalid AND i.relkind = 'i')::text AS dispensable, pg_get_indexdef(x.indexrelid) AS definition, quote_ident(ts.spcname) AS tablespace,
 			x.indisvalid::text AS valid, x.indisclustered::text AS clustered, x.indisreplident::text AS "replica identity",
 			(SELECT ` + name("pn", "p.relname") + ` FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent JOIN pg_namespace pn ON pn.oid = p.relnamespace
 				WHERE h.inhrelid = x.indexrelid) AS "attached to",
@@ -20,7 +15,7 @@ func indexes() family {
 			` + dependsOn("pg_class", "x.indexrelid") + `, ` + comment("pg_class", "x.indexrelid", "0") + `
 		FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 		LEFT JOIN pg_tablespace ts ON ts.oid = i.reltablespace
-		WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND ` + left + ` AND ` + d.user("n") + ` AND ` + own("pg_class", "c.oid")
+		WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND ` + d.user("n") + ` AND ` + own("pg_class", "c.oid")
 	}}
 }
 

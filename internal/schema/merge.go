@@ -13,11 +13,13 @@ import (
 
 // family is one query over all objects of some kinds. It returns a row per
 // object, whose first column is its identity, and whose further columns are
-// properties, all text, with names for people. Three names have a meaning:
+// properties, all text, with names for people. Some names have a meaning:
 //
 //   - kind is the exact kind of the object, where the family has several;
 //   - of is the identity of what the object belongs to, and is not compared: if
 //     only one side has that, it is reported and this object is not;
+//   - dispensable is true if a copy leaves the object out: it is no difference if
+//     only the source has it;
 //   - one that begins with "secret " holds what must not be shown.
 type family struct {
 	kind     string
@@ -75,7 +77,7 @@ func (c *comparison) only(f family, row *cursor, finding tasks.ObjectFinding) {
 	if f.owns {
 		c.alone[string(row.key())] = true
 	}
-	if c.alone[row.value("of")] {
+	if c.alone[row.value("of")] || finding == tasks.ObjectMissing && row.value("dispensable") == "true" {
 		return
 	}
 	c.result.Differences = append(c.result.Differences, tasks.SchemaDifference{Kind: row.kind(f), Object: string(row.key()), Finding: finding})
@@ -87,7 +89,7 @@ func (c *comparison) pair(f family, source, target *cursor) {
 		c.sequences = append(c.sequences, string(source.key()))
 	}
 	for i, name := range source.columns {
-		if i == 0 || name == "of" || bytes.Equal(source.values[i], target.values[i]) {
+		if i == 0 || name == "of" || name == "dispensable" || bytes.Equal(source.values[i], target.values[i]) {
 			continue
 		}
 		d := tasks.SchemaDifference{

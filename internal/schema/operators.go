@@ -43,7 +43,7 @@ func casts() family {
 		return `SELECT ` + d.typed("'(' || format_type(c.castsource, NULL) || ' as ' || format_type(c.casttarget, NULL) || ')'") + ` AS object,
 			CASE c.castmethod WHEN 'f' THEN c.castfunc::regprocedure::text WHEN 'i' THEN 'input and output' ELSE 'same bytes' END AS method,
 			CASE c.castcontext WHEN 'e' THEN 'explicit' WHEN 'a' THEN 'assignment' ELSE 'implicit' END AS context, ` + comment("pg_cast", "c.oid", "0") + `
-		FROM pg_cast c WHERE c.oid >= 16384 AND ` + own("pg_cast", "c.oid")
+		FROM pg_cast c WHERE c.oid >= 16384 AND ` + made("pg_cast", "c.oid")
 	}}
 }
 

@@ -13,7 +13,7 @@ func defaultPrivileges() family {
 // changedPrivileges are those that people have changed on what came with the
 // server or with an extension.
 func changedPrivileges() family {
-	return family{kind: "privileges on", query: func(d dialect) string {
+	return family{kind: "changed privileges", query: func(d dialect) string {
 		changed := func(catalog, object, acl, letter, owner, from, column string) string {
 			return `SELECT ` + object + ` AS object, ` + d.privileges(acl, letter, owner) + `
 			FROM ` + from + ` LEFT JOIN pg_init_privs i ON i.classoid = '` + catalog + `'::regclass AND i.objoid = ` + column + `
@@ -23,18 +23,18 @@ func changedPrivileges() family {
 		member := func(catalog, oid string) string {
 			return ` AND NOT (` + d.user("n") + ` AND ` + own(catalog, oid) + `)`
 		}
-		return changed("pg_class", `'relation ' || `+name("n", "c.relname"), "c.relacl", "r", "c.relowner",
+		return changed("pg_class", `'of relation ' || `+name("n", "c.relname"), "c.relacl", "r", "c.relowner",
 			"pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND c.relkind <> 'S'", "c.oid AND i.objsubid = 0") + member("pg_class", "c.oid") + ` UNION ALL ` +
-			changed("pg_class", `'sequence ' || `+name("n", "c.relname"), "c.relacl", "s", "c.relowner",
+			changed("pg_class", `'of sequence ' || `+name("n", "c.relname"), "c.relacl", "s", "c.relowner",
 				"pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace AND c.relkind = 'S'", "c.oid AND i.objsubid = 0") + member("pg_class", "c.oid") + ` UNION ALL ` +
-			changed("pg_class", `'column ' || `+name("n", "c.relname")+` || '.' || quote_ident(a.attname)`, "a.attacl", "c", "c.relowner",
+			changed("pg_class", `'of column ' || `+name("n", "c.relname")+` || '.' || quote_ident(a.attname)`, "a.attacl", "c", "c.relowner",
 				"pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace", "a.attrelid AND i.objsubid = a.attnum") + member("pg_class", "c.oid") + ` UNION ALL ` +
-			changed("pg_proc", `'function ' || p.oid::regprocedure`, "p.proacl", "f", "p.proowner",
+			changed("pg_proc", `'of function ' || p.oid::regprocedure`, "p.proacl", "f", "p.proowner",
 				"pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace", "p.oid") + member("pg_proc", "p.oid") + ` UNION ALL ` +
-			changed("pg_type", `'type ' || format_type(t.oid, NULL)`, "t.typacl", "T", "t.typowner",
+			changed("pg_type", `'of type ' || format_type(t.oid, NULL)`, "t.typacl", "T", "t.typowner",
 				"pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace", "t.oid") + member("pg_type", "t.oid") + ` UNION ALL ` +
-			changed("pg_language", `'language ' || quote_ident(l.lanname)`, "l.lanacl", "l", "l.lanowner", "pg_language l", "l.oid") +
+			changed("pg_language", `'of language ' || quote_ident(l.lanname)`, "l.lanacl", "l", "l.lanowner", "pg_language l", "l.oid") +
 			` AND NOT (l.oid >= 16384 AND ` + own("pg_language", "l.oid") + `) UNION ALL ` +
-			changed("pg_namespace", `'schema ' || quote_ident(n.nspname)`, "n.nspacl", "n", "n.nspowner", "pg_namespace n", "n.oid") + member("pg_namespace", "n.oid")
+			changed("pg_namespace", `'of schema ' || quote_ident(n.nspname)`, "n.nspacl", "n", "n.nspowner", "pg_namespace n", "n.oid") + member("pg_namespace", "n.oid")
 	}}
 }

@@ -34,7 +34,7 @@ func columns() family {
 	return family{kind: "column", query: func(d dialect) string {
 		return `SELECT ` + name("n", "c.relname") + ` || '.' || quote_ident(a.attname) AS object, ` + name("n", "c.relname") + ` AS of,
 			CASE WHEN c.relkind = 'c' THEN 'attribute' ELSE 'column' END AS kind,
-			CASE WHEN a.attinhcount = 0 OR c.relispartition THEN row_number() OVER (PARTITION BY a.attrelid, a.attinhcount > 0 ORDER BY a.attnum)::text END AS place,
+			CASE WHEN a.attinhcount = 0 OR c.relispartition THEN quote_ident(lag(a.attname) OVER (PARTITION BY a.attrelid, a.attinhcount > 0 ORDER BY a.attnum)) END AS after,
 			format_type(a.atttypid, a.atttypmod) AS type,
 			CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text END AS collation,
 			a.attnotnull::text AS "not null",

@@ -28,8 +28,7 @@ import (
 
 // Compare compares the definitions on both sides, each as one snapshot shows it,
 // but for the values of sequences, which belong to none. without names schemas
-// that are left out whole. It leaves a transaction open in each session; after an
-// error they should be discarded.
+// that are left out whole. After an error both sessions should be discarded.
 func Compare(ctx context.Context, source, target *pg.Conn, without []string) (tasks.SchemaComparison, error) {
 	c := &comparison{
 		source: side{source, newDialect(source, target, without)}, target: side{target, newDialect(target, source, without)},
@@ -48,7 +47,7 @@ func Compare(ctx context.Context, source, target *pg.Conn, without []string) (ta
 	if err := c.sequenceValues(ctx); err != nil {
 		return c.result, fmt.Errorf("compare values of sequences: %w", err)
 	}
-	return c.result, nil
+	return c.result, c.both(ctx, side.end)
 }
 
 // comparison is a comparison under way.
@@ -69,6 +68,14 @@ type side struct {
 func (s side) begin(ctx context.Context) error {
 	if _, err := s.conn.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL quote_all_identifiers = on"); err != nil {
 		return fmt.Errorf("begin on the %s: %w", s.conn.Side(), err)
+	}
+	return nil
+}
+
+// end lets go of the snapshot, and of the locks on what was looked at.
+func (s side) end(ctx context.Context) error {
+	if _, err := s.conn.Exec(ctx, "ROLLBACK"); err != nil {
+		return fmt.Errorf("end on the %s: %w", s.conn.Side(), err)
 	}
 	return nil
 }

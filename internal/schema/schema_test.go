@@ -2,6 +2,7 @@ package schema_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,11 +29,11 @@ func connect(t *testing.T, db *pgtest.Database, side pg.Side) *pg.Conn {
 	return c
 }
 
-// lines returns the differences as people read them.
+// lines returns the differences as people read them, each on one line.
 func lines(c tasks.SchemaComparison) []string {
 	texts := []string{}
 	for _, d := range c.Differences {
-		texts = append(texts, d.String())
+		texts = append(texts, strings.Join(strings.Fields(d.String()), " "))
 	}
 	return texts
 }

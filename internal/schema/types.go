@@ -34,7 +34,7 @@ func collations() family {
 		if d.major >= 17 {
 			locale = "c.colllocale"
 		}
-		return `SELECT ` + name("n", "c.collname") + ` || CASE c.collencoding WHEN -1 THEN '' ELSE ' for ' || pg_encoding_to_char(c.collencoding) END AS object,
+		return `SELECT ` + name("n", "c.collname") + ` AS object,
 			` + owner("c.collowner") + `, CASE c.collprovider WHEN 'i' THEN 'icu' WHEN 'c' THEN 'libc' WHEN 'b' THEN 'builtin' ELSE 'default' END AS provider,
 			CASE c.collprovider WHEN 'i' THEN replace(coalesce(` + locale + `::text, c.collcollate::text), '_', '-') ELSE concat_ws(' ', ` + locale + `, c.collcollate, c.collctype) END AS locale,
 			c.collisdeterministic::text AS deterministic, ` + d.since(16, "c.collicurules", "NULL") + ` AS rules, ` + comment("pg_collation", "c.oid", "0") + `
