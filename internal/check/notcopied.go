@@ -28,7 +28,7 @@ func checkNotCopied(ctx context.Context, p *probe) (Findings, error) {
 			"connect to the source as superuser; or after the run, on the target: ALTER USER MAPPING … OPTIONS (ADD password '…')"},
 		{sqlSubscriptions, "subscription", "copied disabled, and only by a superuser",
 			"after the run, on the target: ALTER SUBSCRIPTION … ENABLE and REFRESH PUBLICATION; at most one of the two databases may use a slot"},
-		{sqlLabelProviders, "provider", "needed on the target for the security labels of the source", "add the library of each to shared_preload_libraries of the target"},
+		{sqlLabelProviders, "provider", "needed on the target for the security labels of the source", "add the library of each to shared_preload_libraries of the target, or its labels are left out"},
 	} {
 		names, err := queryList(ctx, p.Source, c.sql)
 		if err != nil {

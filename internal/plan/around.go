@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,7 +28,7 @@ func (b *builder) around() {
 		if !left.out {
 			continue
 		}
-		if n := s.drop(left.descs); n > 0 {
+		if n := s.drop(func(e pg.Entry) bool { return slices.Contains(left.descs, e.Desc) }); n > 0 {
 			b.skip(fmt.Sprintf("%s of %d objects", left.what, n), left.option+" is set")
 		}
 	}
@@ -37,30 +38,63 @@ func (b *builder) around() {
 		x.Tablespace = a.Tablespace(x.Tablespace)
 	}
 	b.in.SQL = slices.Clone(b.in.SQL)
+	b.unlabel()
 	for i, e := range b.in.SQL {
 		b.in.SQL[i].Settings = renameTablespace(a, e.Settings)
 		b.in.SQL[i].SQL = pinVersion(a, e.Entry.Desc, renameRoles(a, e.Entry.Desc, e.SQL))
 	}
 }
 
-// drop takes the entries of some descriptions out and returns how many there were.
-func (s *Selection) drop(descs []string) int {
+// drop takes some entries out and returns how many there were.
+func (s *Selection) drop(out func(pg.Entry) bool) int {
 	before := len(s.Kept())
 	for _, list := range []*[]pg.Entry{&s.Pre, &s.Statistics, &s.Rest, &s.Access, &s.Last} {
-		*list = slices.DeleteFunc(slices.Clone(*list), func(e pg.Entry) bool { return slices.Contains(descs, e.Desc) })
+		*list = slices.DeleteFunc(slices.Clone(*list), out)
 	}
 	return before - len(s.Kept())
+}
+
+// unlabel takes out the security labels of providers that the target does not have.
+func (b *builder) unlabel() {
+	if len(b.in.NoLabels) == 0 {
+		return
+	}
+	empty := map[int]bool{} // dump IDs of entries of which nothing is left
+	count := map[string]int{}
+	for i, e := range b.in.SQL {
+		if e.Entry.Desc != "SECURITY LABEL" {
+			continue
+		}
+		var edits []edit
+		statements := statementsIn(e.SQL)
+		for _, s := range statements {
+			if len(s) > 4 && s[2].is("FOR") && slices.Contains(b.in.NoLabels, s[3].name()) { // SECURITY LABEL FOR provider
+				edits = append(edits, edit{s[0].start, s[len(s)-1].end + len(";"), ""})
+				count[s[3].name()]++
+			}
+		}
+		empty[e.Entry.DumpID] = len(edits) == len(statements)
+		b.in.SQL[i].SQL = apply(edits, e.SQL)
+	}
+	b.in.Selection.drop(func(e pg.Entry) bool { return empty[e.DumpID] })
+	for _, provider := range slices.Sorted(maps.Keys(count)) {
+		b.skip(fmt.Sprintf("%d security labels of provider %s", count[provider], provider), "the target has not loaded it")
+	}
 }
 
 var tablespaceSetting = regexp.MustCompile(`SET default_tablespace = ("(?:[^"]|"")+"|[a-z_][a-z0-9_$]*);`)
 
 func renameTablespace(a tasks.Around, settings string) string {
 	return tablespaceSetting.ReplaceAllStringFunc(settings, func(set string) string {
-		name := a.Tablespace(token{text: tablespaceSetting.FindStringSubmatch(set)[1]}.name())
-		if name == "" {
+		old := token{text: tablespaceSetting.FindStringSubmatch(set)[1]}.name()
+		switch name := a.Tablespace(old); name {
+		case old:
+			return set
+		case "":
 			return "SET default_tablespace = '';"
+		default:
+			return "SET default_tablespace = " + tasks.QuoteIdent(name) + ";"
 		}
-		return "SET default_tablespace = " + tasks.QuoteIdent(name) + ";"
 	})
 }
 
@@ -88,6 +122,11 @@ func renameRoles(a tasks.Around, desc, sql string) string {
 			}
 		}
 	}
+	return apply(edits, sql)
+}
+
+// apply makes edits, which are in order, in a text.
+func apply(edits []edit, sql string) string {
 	var b strings.Builder
 	at := 0
 	for _, e := range edits {

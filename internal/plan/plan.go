@@ -37,6 +37,7 @@ type Input struct {
 	Catalog     pg.Catalog
 	Selection   Selection
 	SQL         []pg.EntrySQL       // of Selection.Kept(), in that order
+	NoLabels    []string            // providers of security labels that the target does not have
 	Late        []tasks.Statement   // about the target database itself, at the very end
 	Bounds      map[uint32][]string // ascending key bounds of the tables that [KeySplits] named
 	TargetMajor int

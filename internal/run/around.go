@@ -44,7 +44,8 @@ func (p *Prepared) planSteps(ctx context.Context) error {
 		p.Log.Warn(n)
 	}
 	p.steps, p.late = slices.Concat(roles, database.Steps), database.Late
-	return nil
+	p.noLabels, err = pg.LabelsNotLoaded(ctx, p.checking, p.target)
+	return err
 }
 
 // namedBy lists the roles that the properties of a database name.

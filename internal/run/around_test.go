@@ -68,3 +68,18 @@ func reasons(r tasks.Report) []string {
 	}
 	return all
 }
+
+// No packaged server has a provider of security labels, so those of the source are
+// put into its catalog by hand.
+func TestSecurityLabelsWithoutTheirProvider(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	src.Exec(t, `CREATE TABLE a (id int); CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1';
+		INSERT INTO pg_seclabel VALUES ('a'::regclass, 'pg_class'::regclass, 0, 'it''s; "mine"', 'x; y'), ('a'::regclass, 'pg_class'::regclass, 1, 'it''s; "mine"', 'z'),
+			('f'::regproc, 'pg_proc'::regclass, 0, 'selinux', 'f')`)
+	report := copyAll(t, options(t, src, dst))
+	require.Contains(t, report.Skipped, tasks.Skipped{Object: `2 security labels of provider it's; "mine"`, Reason: "the target has not loaded it"})
+	require.Contains(t, report.Skipped, tasks.Skipped{Object: "1 security labels of provider selinux", Reason: "the target has not loaded it"})
+	src.Exec(t, "DELETE FROM pg_seclabel")
+	pgtest.RequireEqual(t, src, dst)
+}

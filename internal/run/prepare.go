@@ -37,7 +37,8 @@ type Prepared struct {
 	around         tasks.Around
 	steps          []tasks.Step
 	late           []tasks.Statement
-	archive        string // file
+	noLabels       []string // providers of security labels that the target does not have
+	archive        string   // file
 }
 
 // errChanged says that the source's definitions changed while they were read.
@@ -323,7 +324,7 @@ func (p *Prepared) build(ctx context.Context) error {
 		return err
 	}
 	p.Plan, err = plan.Build(plan.Input{
-		Options: options, Catalog: cat, Selection: selection, SQL: sql, Bounds: bounds, Late: p.late,
+		Options: options, Catalog: cat, Selection: selection, SQL: sql, Bounds: bounds, Late: p.late, NoLabels: p.noLabels,
 		TargetMajor: p.target.Major(), SameText: same,
 	})
 	p.Plan.Steps = p.steps

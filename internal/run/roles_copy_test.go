@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,6 +13,7 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
 	"github.com/pgconvoy/pgconvoy/internal/run"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
+	"github.com/pgconvoy/pgconvoy/internal/ui"
 )
 
 // rolesSQL makes roles of all kinds, none of which but the owner is named by a
@@ -55,7 +57,8 @@ func withoutRoles(t *testing.T, dst *pgtest.Database) {
 // TestRoles goes from one server of its own to another: roles are the cluster's.
 func TestRoles(t *testing.T) {
 	t.Parallel()
-	source, target := pgtest.Start(t, pgtest.Options{}), pgtest.Start(t, pgtest.Options{})
+	logged := pgtest.Options{Settings: map[string]string{"log_statement": "all"}}
+	source, target := pgtest.Start(t, logged), pgtest.Start(t, logged)
 	source.Exec(t, rolesSQL)
 	src := source.Database(t)
 	src.Exec(t, "CREATE SCHEMA s AUTHORIZATION sailor; CREATE TABLE s.a (id int); ALTER TABLE s.a OWNER TO sailor; CREATE TABLE b (id int)")
@@ -66,6 +69,7 @@ func TestRoles(t *testing.T) {
 		said := spoken(&o)
 		copyAll(t, o)
 		require.NotContains(t, said.String(), "SCRAM-SHA", "a verifier is a secret")
+		require.False(t, strings.Contains(target.Log(t), "SCRAM-SHA"), "nor is it in the server's log")
 		return said.String()
 	}
 	t.Run("museum", func(t *testing.T) {
@@ -85,10 +89,12 @@ func TestRoles(t *testing.T) {
 		require.Equal(t, [][]string{{"crew", ""}, {"sailor", ""}}, dst.Rows(t, "SELECT rolname, coalesce(rolpassword, '') FROM pg_authid WHERE oid >= 16384 ORDER BY 1"))
 	})
 	t.Run("all", func(t *testing.T) {
-		all := func(c *config.Config) { c.Roles, c.RolePasswords = config.RolesAll, true }
+		all := func(c *config.Config) { c.Roles, c.RolePasswords, c.KeepLedger = config.RolesAll, true, true }
 		first, second, third := target.Database(t), target.Database(t), target.Database(t)
 		withoutRoles(t, first)
+		requirePlanWithoutSecrets(t, src, first, all)
 		copyRoles(t, first, all)
+		require.Equal(t, "0", first.Query(t, "SELECT count(*) FROM pgconvoy.task t WHERE t::text LIKE '%SCRAM_SHA%'"))
 		require.Equal(t, cluster(source).Rows(t, rolesQuery), cluster(target).Rows(t, rolesQuery))
 		require.NotContains(t, copyRoles(t, second, all), "WARN", "nothing is left to do the next time")
 		requireReconciled(t, third, func() string { return copyRoles(t, third, all) })
@@ -107,6 +113,23 @@ func TestRoles(t *testing.T) {
 		require.Equal(t, [][]string{{"a", "seaman"}, {"b", "maker"}}, dst.Rows(t, "SELECT relname, pg_get_userbyid(relowner) FROM pg_class WHERE relkind = 'r' AND relname IN ('a', 'b') ORDER BY 1"))
 		require.Equal(t, [][]string{{"captain"}, {"crew"}, {"maker"}, {"seaman"}, {`Ship's "crew"`}}, dst.Rows(t, "SELECT rolname FROM pg_roles WHERE oid >= 16384 ORDER BY lower(rolname)"))
 	})
+}
+
+// requirePlanWithoutSecrets prints the plan, which names the statements.
+func requirePlanWithoutSecrets(t *testing.T, src, dst *pgtest.Database, change func(*config.Config)) {
+	t.Helper()
+	o := options(t, src, dst)
+	change(&o.Config)
+	p, err := run.Prepare(t.Context(), o)
+	require.NoError(t, err)
+	defer p.Close()
+	for _, form := range []string{"table", ui.JSON} {
+		var b bytes.Buffer
+		require.NoError(t, ui.Plan(&b, form, p.Plan))
+		require.Contains(t, b.String(), "PASSWORD '***'")
+		require.NotContains(t, b.String(), "SCRAM-SHA")
+	}
+	require.Equal(t, "0", dst.Query(t, "SELECT count(*) FROM pg_roles WHERE oid >= 16384"), "a plan changes nothing")
 }
 
 // requireReconciled has roles that differ on the target: they get what is harmless,

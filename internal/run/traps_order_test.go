@@ -53,6 +53,8 @@ func TestDefinitionsThatDependOnEachOther(t *testing.T) {
 		CREATE PUBLICATION pub FOR TABLE t; CREATE SUBSCRIPTION sub CONNECTION 'dbname=nowhere' PUBLICATION pub WITH (connect = false)`)
 	copyAll(t, options(t, src, dst))
 	pgtest.RequireEqual(t, src, dst)
+	slot := "SELECT subslotname FROM pg_subscription WHERE subname = 'sub' AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+	require.Equal(t, src.Query(t, slot), dst.Query(t, slot), "whoever enables it finds its slot")
 	require.Equal(t, "f", dst.Query(t, "SELECT subenabled FROM pg_subscription WHERE subname = 'sub' AND subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"))
 }
 
