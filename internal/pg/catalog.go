@@ -42,6 +42,7 @@ type Relation struct {
 	SplitKey     string // an integer column with a unique index, "" if there is none
 	SplitNotNull bool
 	Inherited    bool // other tables inherit from it, or did once
+	Child        bool // it inherits from another table, and is no partition of it
 	OverForeign  bool // a foreign table is among its partitions or children, or below them
 }
 
@@ -124,12 +125,12 @@ const (
 // on every server, now and later: it holds no oids, and only text that is in the
 // client's encoding. Arrays name the type of their elements by its oid, which is
 // the same everywhere for built-in types only. oidvector and int2vector look like
-// arrays, but cannot read an empty one that they have written.
+// arrays, but cannot read an empty one that they have written; nor can tsquery.
 const portableTypes = `WITH RECURSIVE portable (id) AS (
 		SELECT t.oid FROM pg_catalog.pg_type t WHERE t.typtype = 'e' OR t.oid < 16384 AND t.typnamespace = 'pg_catalog'::regnamespace AND t.typname IN (
 			'bool', 'bytea', 'char', 'name', 'int2', 'int4', 'int8', 'float4', 'float8', 'numeric', 'money', 'oid', 'text', 'varchar', 'bpchar',
 			'date', 'time', 'timetz', 'timestamp', 'timestamptz', 'interval', 'uuid', 'json', 'jsonb', 'jsonpath', 'bit', 'varbit',
-			'inet', 'cidr', 'macaddr', 'macaddr8', 'point', 'lseg', 'path', 'box', 'polygon', 'line', 'circle', 'tsvector', 'tsquery', 'pg_lsn',
+			'inet', 'cidr', 'macaddr', 'macaddr8', 'point', 'lseg', 'path', 'box', 'polygon', 'line', 'circle', 'tsvector', 'pg_lsn',
 			'int4range', 'int8range', 'numrange', 'tsrange', 'tstzrange', 'daterange',
 			'int4multirange', 'int8multirange', 'nummultirange', 'tsmultirange', 'tstzmultirange', 'datemultirange')
 		UNION SELECT t.oid FROM portable p JOIN pg_catalog.pg_type t
@@ -202,6 +203,7 @@ func (cat *Catalog) readTables(ctx context.Context, c *Conn, without []string) e
 		cols.names, coalesce(cols.portable, false),
 		CASE WHEN c.relispartition THEN i.inhparent ELSE 0::oid END,
 		coalesce(hash.key, ''), coalesce(split.name, ''), coalesce(split.notnull, false), c.relhassubclass,
+		NOT c.relispartition AND EXISTS (SELECT FROM pg_catalog.pg_inherits h WHERE h.inhrelid = c.oid),
 		c.oid IN (WITH RECURSIVE up (id) AS (
 			SELECT h.inhparent FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class f ON f.oid = h.inhrelid AND f.relkind = 'f'
 			UNION SELECT h.inhparent FROM pg_catalog.pg_inherits h JOIN up ON up.id = h.inhrelid) SELECT id FROM up)
