@@ -18,7 +18,7 @@ import (
 func (b *builder) indexTasks(r pg.Relation, copied tasks.Group) (tasks.Group, error) {
 	built := tasks.Group(fmt.Sprintf("index:%d", r.OID))
 	ready := copied
-	own := slices.DeleteFunc(slices.Clone(b.indexes[r.OID]), builtByConstraint)
+	own := slices.DeleteFunc(slices.Clone(b.indexes[r.OID]), func(x pg.Index) bool { return b.builtByConstraint(r, x) })
 	for _, x := range own {
 		statements, err := b.createIndex(r, x)
 		if err != nil {
@@ -73,7 +73,7 @@ func (b *builder) buildSettings(x pg.Index, siblings int) string {
 func (b *builder) tableStatements(r pg.Relation) ([]tasks.Statement, error) {
 	var statements []tasks.Statement
 	for _, x := range b.indexes[r.OID] {
-		if builtByConstraint(x) {
+		if b.builtByConstraint(r, x) {
 			continue
 		}
 		create, err := b.createIndex(r, x)
@@ -85,9 +85,12 @@ func (b *builder) tableStatements(r pg.Relation) ([]tasks.Statement, error) {
 	return append(statements, b.attachStatements(r)...), nil
 }
 
-// builtByConstraint reports whether only ADD CONSTRAINT can make the index.
-func builtByConstraint(x pg.Index) bool {
-	return x.Constraint != nil && (x.Constraint.Type == "x" || x.Constraint.Period)
+// builtByConstraint reports whether only ADD CONSTRAINT can make the index: from 18
+// on, a primary key USING INDEX makes the NOT NULL that a table has from its parent
+// one of its own.
+func (b *builder) builtByConstraint(r pg.Relation, x pg.Index) bool {
+	k := x.Constraint
+	return k != nil && (k.Type == "x" || k.Period || k.Type == "p" && r.Child && b.in.TargetMajor >= 18)
 }
 
 // createIndex returns the statements that make the index and what
@@ -124,7 +127,7 @@ func (b *builder) attachStatements(r pg.Relation) []tasks.Statement {
 	table := nameOf(r).String()
 	for _, x := range b.indexes[r.OID] {
 		switch {
-		case builtByConstraint(x):
+		case b.builtByConstraint(r, x):
 			sql := addConstraint(r, x.Constraint)
 			statements = append(statements, tasks.Statement{Label: sql, SQL: inTablespace(x, sql)})
 			statements = append(statements, statTargets(r, x)...)

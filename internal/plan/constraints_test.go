@@ -192,6 +192,21 @@ func TestIndexesAndConstraints(t *testing.T) {
 	}
 }
 
+// From 18 on, PRIMARY KEY USING INDEX would make an inherited NOT NULL one of the
+// table's own.
+func TestKeyOfAChild(t *testing.T) {
+	t.Parallel()
+	for major, want := range map[int]string{17: `PRIMARY KEY USING INDEX "child_pkey"`, 18: "PRIMARY KEY (id)"} {
+		w := single()
+		w.TargetMajor = major
+		child := w.table("child", 1, func(r *pg.Relation) { r.Child = true })
+		w.primaryKey(child)
+		p := w.build(t)
+		require.Equal(t, []string{`ALTER TABLE ONLY "public"."child" ADD CONSTRAINT "child_pkey" ` + want}, p.sql(t, "attach.public.child.all"))
+		require.Equal(t, major == 17, p.has("index.public.child.child_pkey"))
+	}
+}
+
 func TestNamesAreQuoted(t *testing.T) {
 	t.Parallel()
 	w := single()

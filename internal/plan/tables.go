@@ -49,7 +49,8 @@ func (b *builder) table(r pg.Relation) error {
 		}
 		if root != nil {
 			into := nameOf(*root)
-			spec.Into = &into
+			// In the root's order, in which they are compared.
+			spec.Into, spec.Table.Columns = &into, root.Columns
 		}
 		err := b.add(tasks.Task{
 			Kind: tasks.KindCopy, ID: tasks.NewID(tasks.KindCopy, r.Schema, r.Name, item),

@@ -231,7 +231,7 @@ func TestLoadRoots(t *testing.T) {
 			top := w.partitioned("top", test.top, 0)
 			middle := w.partitioned("middle", test.middle, top)
 			w.primaryKey(w.table("leaf1", 1, of(middle)))
-			w.primaryKey(w.table("leaf2", 200*mb, of(middle)))
+			w.primaryKey(w.table("leaf2", 200*mb, of(middle), func(r *pg.Relation) { slices.Reverse(r.Columns) }))
 			p := w.build(t)
 			if test.want == "" {
 				require.Len(t, p.ofKind(tasks.KindBundle), 1, "a small leaf travels in a bundle")
@@ -242,6 +242,7 @@ func TestLoadRoots(t *testing.T) {
 			for _, task := range p.ofKind(tasks.KindCopy) {
 				c := decode[tasks.Copy](t, task)
 				require.Equal(t, &tasks.Name{Schema: "public", Name: test.want}, c.Into)
+				require.Equal(t, w.relation(top).Columns, c.Table.Columns, "as the root is read again")
 				require.False(t, c.Freeze)
 				require.Empty(t, c.TruncateSQL())
 			}

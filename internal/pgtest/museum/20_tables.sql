@@ -67,6 +67,9 @@ INSERT INTO base_b VALUES ('b', 3);
 INSERT INTO child_ab VALUES (4, 'a', 'b', 5);
 INSERT INTO grandchild VALUES (6, 'a', 'b', 7, 8);
 INSERT INTO adopted VALUES ('e', 'a', 9);
+CREATE TABLE keyed_parent (id int PRIMARY KEY, t text);
+CREATE TABLE keyed_child (PRIMARY KEY (id)) INHERITS (keyed_parent); -- its NOT NULL is the parent's
+INSERT INTO keyed_child VALUES (1, 'child');
 COMMENT ON TABLE base_a IS 'a parent with rows';
 
 CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY, t text);
