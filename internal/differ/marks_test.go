@@ -31,11 +31,6 @@ func (w *world) drawMarks() {
 
 func (w *world) drawStatistics(t *table) {
 	columns := some(w, 2, t.of(ordered))
-	for _, c := range columns {
-		if c.generated && w.major >= 18 { // not of virtual ones
-			return
-		}
-	}
 	name := w.in("h")
 	w.do("CREATE STATISTICS %s%s ON %s, %s FROM %s", name, pick(w, "", " (ndistinct)", " (dependencies, mcv)"), columns[0].name, columns[1].name, t.name)
 	if w.chance(40) {

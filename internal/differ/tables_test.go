@@ -121,8 +121,12 @@ func (w *world) drawColumn() column {
 	case c.kind.is(textual) && c.kind.base == "" && w.chance(20):
 		c.text = `COLLATE "C"`
 	case w.chance(15):
-		c.kind, c.generated = kind{name: "int", can: ordered | hashed}, true
-		c.text = fmt.Sprintf("GENERATED ALWAYS AS ((id %% %d)::int) %s", w.between(2, 90), w.generatedHow())
+		how := w.generatedHow()
+		c.kind, c.generated = kind{name: "int"}, true
+		if how == "STORED" { // the others cannot be in an index
+			c.kind.can = ordered | hashed
+		}
+		c.text = fmt.Sprintf("GENERATED ALWAYS AS ((id %% %d)::int) %s", w.between(2, 90), how)
 	case w.chance(20):
 		c.text = "DEFAULT " + pick(w, c.kind.values...)
 	case w.chance(20):
