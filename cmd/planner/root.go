@@ -34,6 +34,7 @@ func newRoot(app *cli.App) *cobra.Command {
 	app.LogFlags(flags)
 	root.AddCommand(
 		checkCommand(app),
+		listCommand(app),
 		planCommand(app),
 		runCommand(app),
 		resumeCommand(app),

@@ -74,6 +74,17 @@ func (c Config) ValidateTarget() error {
 	return p.err()
 }
 
+// ValidateSource returns everything that keeps a command from looking at the
+// source, which is all that it needs.
+func (c Config) ValidateSource() error {
+	var p problems
+	c.Source.check(&p, "source", func(side string) string {
+		return fmt.Sprintf("set %s.uri in the file, %s, or --%s", side, variable(side+".uri"), side)
+	})
+	c.sizes(&p)
+	return p.err()
+}
+
 // ValidateObserver returns everything that keeps a command from looking at a
 // run: it needs the target, or the queue.
 func (c Config) ValidateObserver() error {

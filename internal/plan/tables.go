@@ -247,6 +247,20 @@ func splittable(o Options, r pg.Relation) (parts int, ok bool) {
 // byBlocks reports whether ranges of ctid are read without a full scan.
 func byBlocks(version int, r pg.Relation) bool { return version >= 140000 && r.AccessMethod == "heap" }
 
+// SplitBy says by what a table would be cut into parts, on a server of the
+// version: ctid, the quoted name of a key, or "" if it cannot be.
+func SplitBy(version int, r pg.Relation) string {
+	switch {
+	case r.Kind != "r":
+		return ""
+	case byBlocks(version, r):
+		return "ctid"
+	case r.SplitKey == "":
+		return ""
+	}
+	return tasks.QuoteIdent(r.SplitKey)
+}
+
 // KeySplit is a table whose parts need bounds of its key.
 type KeySplit struct {
 	Table    uint32
@@ -274,7 +288,14 @@ func (b *builder) parts(r pg.Relation) []tasks.Part { return b.partsOn(b.in.Cata
 
 // partsOn returns the parts that a server of the version reads a table in.
 func (b *builder) partsOn(version int, r pg.Relation) []tasks.Part {
-	parts, ok := splittable(b.in.Options, r)
+	return Parts(b.in.Options, version, r, b.in.Bounds[r.OID])
+}
+
+// Parts returns the parts that a server of the version (server_version_num) reads
+// a table in, a single zero part for the whole table. The bounds are those that
+// [KeySplits] asks for.
+func Parts(o Options, version int, r pg.Relation, keyBounds []string) []tasks.Part {
+	parts, ok := splittable(o, r)
 	switch {
 	case !ok:
 		return []tasks.Part{{}}
@@ -284,8 +305,8 @@ func (b *builder) partsOn(version int, r pg.Relation) []tasks.Part {
 			bounds = append(bounds, strconv.FormatInt(r.Blocks*int64(i)/int64(parts), 10))
 		}
 		return tasks.Ranges("", bounds, false)
-	case len(b.in.Bounds[r.OID]) > 0:
-		return tasks.Ranges(r.SplitKey, b.in.Bounds[r.OID], !r.SplitNotNull)
+	case len(keyBounds) > 0:
+		return tasks.Ranges(r.SplitKey, keyBounds, !r.SplitNotNull)
 	}
 	return []tasks.Part{{}}
 }

@@ -27,7 +27,7 @@ func TestDifferencesBetweenMajors(t *testing.T) {
 			`table "museum"."duplicates": privileges: source has default, target has "museum_reader"=SELECT/"postgres" "postgres"=DELETE,INSERT,REFERENCES,SELECT,TRIGGER,TRUNCATE,UPDATE/"postgres"`},
 		{`GRANT CREATE ON SCHEMA public TO museum_reader`,
 			`schema "public": privileges: source has "museum_writer"=CREATE/"postgres", target has "museum_reader"=CREATE/"pg_database_owner" "museum_writer"=CREATE/"pg_database_owner"`},
-		{`ALTER TABLE duplicates ALTER v SET NOT NULL`, `column "museum"."duplicates"."v": not null: source has false, target has true`},
+		{`ALTER TABLE plain ALTER at SET NOT NULL`, `column "museum"."plain"."at": not null: source has false, target has true`},
 		{`CREATE FUNCTION of_json(json) RETURNS int LANGUAGE sql AS 'SELECT 1'`, `function "museum"."of_json"(json): only on the target`},
 		{`UPDATE pg_extension SET extversion = '0.9' WHERE extname = 'ltree'`,
 			`extension "ltree": version: source has the default of the server, target has 0.9`},
