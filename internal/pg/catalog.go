@@ -14,6 +14,7 @@ import (
 type Catalog struct {
 	Version         int
 	Encoding        string
+	BlockSize       int64 // bytes
 	Tables          []Relation
 	Indexes         []Index
 	ForeignKeys     []ForeignKey
@@ -145,8 +146,8 @@ func ReadCatalog(ctx context.Context, c *Conn, without []string) (Catalog, error
 	if without == nil {
 		without = []string{}
 	}
-	err := c.QueryRow(ctx, `SELECT pg_catalog.pg_encoding_to_char(encoding) FROM pg_catalog.pg_database
-		WHERE datname = pg_catalog.current_database()`).Scan(&cat.Encoding)
+	err := c.QueryRow(ctx, `SELECT pg_catalog.pg_encoding_to_char(encoding), pg_catalog.current_setting('block_size')::int8 FROM pg_catalog.pg_database
+		WHERE datname = pg_catalog.current_database()`).Scan(&cat.Encoding, &cat.BlockSize)
 	if err != nil {
 		return cat, fmt.Errorf("read catalog: database: %w", err)
 	}

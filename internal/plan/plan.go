@@ -4,7 +4,7 @@
 // what order, and what waits for what is decided here and nowhere else:
 // select.go places every entry of the archive, schema.go orders those that come
 // before the rows, tables.go places every table, and constraints.go, late.go and
-// verify.go what follows from them.
+// verify.go what follows from them; critical.go finds the longest chain.
 package plan
 
 import (
@@ -58,7 +58,11 @@ func Build(in Input) (tasks.Plan, error) {
 	}
 	largestFirst(&b.plan)
 	slices.SortStableFunc(b.plan.Tables, func(x, y tasks.PlannedTable) int { return cmp.Compare(y.Bytes, x.Bytes) })
-	return b.plan, b.check()
+	if err := b.check(); err != nil {
+		return b.plan, err
+	}
+	b.plan.Critical = critical(b.plan.Tasks)
+	return b.plan, nil
 }
 
 // largestFirst orders the tasks: the queue keeps the order of publishing, and a

@@ -205,8 +205,19 @@ func (b *builder) digests() bool { return b.in.Options.Verify == tasks.LevelDige
 // binary reports whether the table's rows travel in COPY's binary format, which
 // costs the target about half of what text does. Digests are of text; an older
 // target need not know what a newer source writes.
-func (b *builder) binary(r pg.Relation) bool {
-	return r.Portable && !b.digests() && b.in.TargetMajor >= b.in.Catalog.Version/10000
+func (b *builder) binary(r pg.Relation) bool { return b.whyText(r) == "" }
+
+// whyText says why the table's rows travel as text, "" if they do not.
+func (b *builder) whyText(r pg.Relation) string {
+	switch {
+	case b.digests():
+		return "digests are of text"
+	case b.in.TargetMajor < b.in.Catalog.Version/10000:
+		return "the target is older than the source"
+	case !r.Portable:
+		return "the binary form of a column's type is not the same on every server"
+	}
+	return ""
 }
 
 // freezable reports whether the table's rows may be written frozen where one
@@ -215,7 +226,12 @@ func (b *builder) binary(r pg.Relation) bool {
 func freezable(r pg.Relation) bool { return r.AccessMethod == "heap" }
 
 func (b *builder) planned(r pg.Relation, parts int, bundle tasks.ID) {
+	var indexBytes int64
+	for _, x := range b.indexes[r.OID] {
+		indexBytes += x.Bytes
+	}
 	b.plan.Tables = append(b.plan.Tables, tasks.PlannedTable{
+		HeapBytes: r.Blocks * b.in.Catalog.BlockSize, IndexBytes: indexBytes, WhyText: b.whyText(r),
 		Name: nameOf(r), Bytes: r.Bytes, Rows: r.Rows, Parts: parts, Indexes: len(b.indexes[r.OID]), Bundle: bundle,
 		Binary: b.binary(r), Unlogged: r.Unlogged,
 	})

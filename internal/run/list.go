@@ -91,7 +91,6 @@ func bytesColumn(name string) tasks.ListColumn {
 type sized struct {
 	pg.Catalog
 	indexes map[uint32]int64
-	block   int64 // bytes
 }
 
 func readSized(ctx context.Context, c *pg.Conn) (sized, error) {
@@ -103,8 +102,7 @@ func readSized(ctx context.Context, c *pg.Conn) (sized, error) {
 	for _, x := range s.Indexes {
 		s.indexes[x.Table] += x.Bytes
 	}
-	err = c.QueryRow(ctx, "SELECT pg_catalog.current_setting('block_size')::int8").Scan(&s.block)
-	return s, err
+	return s, nil
 }
 
 func relationName(r pg.Relation) string { return tasks.Name{Schema: r.Schema, Name: r.Name}.String() }
@@ -130,7 +128,7 @@ func listTables(ctx context.Context, c *pg.Conn, _ Options) (tasks.Listing, erro
 		if r.Rows >= 0 {
 			rows = r.Rows
 		}
-		heap := min(r.Blocks*cat.block, r.Bytes)
+		heap := r.Blocks * cat.BlockSize
 		l.Rows = append(l.Rows, []any{relationName(r), kind, heap, r.Bytes - heap, cat.indexes[r.OID], rows, plan.SplitBy(cat.Version, r)})
 	}
 	slices.SortStableFunc(l.Rows, func(x, y []any) int { return strings.Compare(x[0].(string), y[0].(string)) })

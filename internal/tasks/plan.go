@@ -6,6 +6,14 @@ type Plan struct {
 	Tables  []PlannedTable // every table whose rows are copied, largest first
 	Skipped []Skipped
 	Steps   []Step // what the planner does before all tasks
+
+	Critical []CriticalTask // the chain of tasks with the most work, first to last: no number of workers is faster
+}
+
+// CriticalTask is a task of the chain that decides how long a run takes at least.
+type CriticalTask struct {
+	ID     ID    `json:"task"`
+	Weight int64 `json:"weight"`
 }
 
 // PlannedTable is what the plan decided for one table.
@@ -15,8 +23,12 @@ type PlannedTable struct {
 	Rows    int64 `json:"rows"`  // the source's estimate, -1 if unknown
 	Parts   int   `json:"parts"`
 	Indexes int   `json:"indexes"`
-	Bundle  ID    `json:"bundle,omitempty"` // the bundle that it travels in, if any
-	Binary  bool  `json:"binary"`           // its rows travel in COPY's binary format, otherwise as text
+
+	HeapBytes  int64  `json:"heap_bytes"`         // of Bytes; the rest is TOAST
+	IndexBytes int64  `json:"index_bytes"`        // on the source
+	WhyText    string `json:"why_text,omitempty"` // why its rows travel as text
+	Bundle     ID     `json:"bundle,omitempty"`   // the bundle that it travels in, if any
+	Binary     bool   `json:"binary"`             // its rows travel in COPY's binary format, otherwise as text
 
 	Unlogged bool `json:"unlogged,omitempty"` // a crash of the target empties it
 }

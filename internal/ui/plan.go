@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
@@ -11,10 +13,11 @@ import (
 
 // planJSON is the form of a plan for programs.
 type planJSON struct {
-	Steps   []tasks.Step         `json:"steps"` // before all tasks
-	Tables  []tasks.PlannedTable `json:"tables"`
-	Tasks   []taskJSON           `json:"tasks"`
-	Skipped []tasks.Skipped      `json:"skipped"`
+	Steps    []tasks.Step         `json:"steps"` // before all tasks
+	Tables   []tasks.PlannedTable `json:"tables"`
+	Tasks    []taskJSON           `json:"tasks"`
+	Skipped  []tasks.Skipped      `json:"skipped"`
+	Critical []tasks.CriticalTask `json:"critical_path"`
 }
 
 type taskJSON struct {
@@ -36,6 +39,7 @@ func Plan(w io.Writer, form string, p tasks.Plan) error {
 		out := planJSON{
 			Steps:  append([]tasks.Step{}, p.Steps...),
 			Tables: append([]tasks.PlannedTable{}, p.Tables...), Tasks: make([]taskJSON, 0, len(p.Tasks)), Skipped: append([]tasks.Skipped{}, p.Skipped...),
+			Critical: append([]tasks.CriticalTask{}, p.Critical...),
 		}
 		for _, t := range p.Tasks {
 			out.Tasks = append(out.Tasks, taskJSON{t.ID, t.Kind, t.Kind.Stage(), t.Group, t.Wave, t.Needs, t.Weight, t.Spec})
@@ -45,8 +49,9 @@ func Plan(w io.Writer, form string, p tasks.Plan) error {
 	for _, s := range p.Steps {
 		fmt.Fprintf(w, "first: %s\n", oneLine(s.Label))
 	}
-	t := table{head: []string{"table", " size", " rows (estimate)", " parts", " indexes", "format", "travels in"}}
-	var bytes int64
+	t := table{head: []string{"table", " heap", " TOAST", " rows (estimate)", " parts", " indexes", " their size", "format", "travels in"}}
+	var bytes, indexBytes int64
+	why := map[string]int{}
 	for _, row := range p.Tables {
 		rows := "?"
 		if row.Rows >= 0 {
@@ -56,9 +61,13 @@ func Plan(w io.Writer, form string, p tasks.Plan) error {
 		if row.Binary {
 			format = "binary"
 		}
-		t.add(row.Name.String(), Bytes(row.Bytes), rows, fmt.Sprint(row.Parts), fmt.Sprint(row.Indexes), format,
+		t.add(row.Name.String(), Bytes(row.HeapBytes), Bytes(row.Bytes-row.HeapBytes), rows, fmt.Sprint(row.Parts), fmt.Sprint(row.Indexes), Bytes(row.IndexBytes), format,
 			strings.TrimPrefix(string(row.Bundle), "copy.bundle."))
 		bytes += row.Bytes
+		indexBytes += row.IndexBytes
+		if row.WhyText != "" {
+			why[row.WhyText]++
+		}
 	}
 	if err := t.write(w); err != nil {
 		return err
@@ -82,9 +91,25 @@ func Plan(w io.Writer, form string, p tasks.Plan) error {
 	for _, s := range p.Skipped {
 		fmt.Fprintf(w, "skipped: %s: %s\n", oneLine(s.Object), oneLine(s.Reason))
 	}
-	_, err := fmt.Fprintf(w, "\n%d tasks for %d tables, %s\n", len(p.Tasks), len(p.Tables), Bytes(bytes))
+	for _, reason := range slices.Sorted(maps.Keys(why)) {
+		fmt.Fprintf(w, "as text: %d tables: %s\n", why[reason], reason)
+	}
+	if len(p.Critical) > 0 {
+		fmt.Fprintf(w, "critical path: %s\n", oneLine(path(p.Critical)))
+	}
+	_, err := fmt.Fprintf(w, "\n%d tasks for %d tables, %s; expected on the target: at most %s with indexes, and about as much WAL\n",
+		len(p.Tasks), len(p.Tables), Bytes(bytes), Bytes(bytes+indexBytes))
 	if err != nil {
 		return fmt.Errorf("write plan: %w", err)
 	}
 	return nil
+}
+
+// path shows the tasks of a chain in their order.
+func path(chain []tasks.CriticalTask) string {
+	names := make([]string, len(chain))
+	for i, t := range chain {
+		names[i] = string(t.ID)
+	}
+	return strings.Join(names, " → ")
 }

@@ -130,8 +130,8 @@ func TestPlan(t *testing.T) {
 	t.Parallel()
 	p := tasks.Plan{
 		Tables: []tasks.PlannedTable{
-			{Name: name("orders"), Bytes: 3 << 30, Rows: 12_000_000, Parts: 3, Indexes: 2, Binary: true},
-			{Name: name("tiny"), Bytes: 8192, Rows: -1, Parts: 1, Bundle: "copy.bundle.b0001"},
+			{Name: name("orders"), Bytes: 3 << 30, HeapBytes: 2 << 30, Rows: 12_000_000, Parts: 3, Indexes: 2, IndexBytes: 1 << 30, Binary: true},
+			{Name: name("tiny"), Bytes: 8192, HeapBytes: 8192, Rows: -1, Parts: 1, Bundle: "copy.bundle.b0001", WhyText: "digests are of text"},
 		},
 		Tasks: []tasks.Task{
 			{ID: "copy.public.orders.p0001", Kind: tasks.KindCopy, Group: "copy:1", Wave: tasks.WaveData, Needs: []tasks.Group{tasks.WaveSchema}, Weight: 7, Spec: json.RawMessage(`{"a":"<"}`)},
@@ -139,23 +139,26 @@ func TestPlan(t *testing.T) {
 			{ID: "copy.bundle.b0001", Kind: tasks.KindBundle},
 			{ID: "misc.pre-data.c0001", Kind: tasks.KindSchema},
 		},
-		Skipped: []tasks.Skipped{{Object: "table x", Reason: "it is not\nthere"}},
+		Skipped:  []tasks.Skipped{{Object: "table x", Reason: "it is not\nthere"}},
+		Critical: []tasks.CriticalTask{{ID: "misc.pre-data.c0001"}, {ID: "copy.public.orders.p0001", Weight: 7}},
 	}
 	requireText(t, `
-table                 size  rows (estimate)  parts  indexes  format  travels in
-"public"."orders"  3.00 GB       12 000 000      3        2  binary
-"public"."tiny"    8.00 kB                ?      1        0  text    b0001
+table                 heap    TOAST  rows (estimate)  parts  indexes  their size  format  travels in
+"public"."orders"  2.00 GB  1.00 GB       12 000 000      3        2     1.00 GB  binary
+"public"."tiny"    8.00 kB      0 B                ?      1        0         0 B  text    b0001
 
 kind of task  stage  tasks
 copy          copy       2
 bundle        copy       1
 schema        misc       1
 skipped: table x: it is not\nthere
+as text: 1 tables: digests are of text
+critical path: misc.pre-data.c0001 → copy.public.orders.p0001
 
-4 tasks for 2 tables, 3.00 GB
+4 tasks for 2 tables, 3.00 GB; expected on the target: at most 4.00 GB with indexes, and about as much WAL
 `, func(w *strings.Builder) error { return ui.Plan(w, "table", p) })
 
-	p.Tasks, p.Tables, p.Skipped = p.Tasks[:1], p.Tables[:1], nil
+	p.Tasks, p.Tables, p.Skipped, p.Critical = p.Tasks[:1], p.Tables[:1], nil, p.Critical[1:]
 	requireText(t, `
 {
   "tables": [
@@ -168,6 +171,8 @@ skipped: table x: it is not\nthere
       "rows": 12000000,
       "parts": 3,
       "indexes": 2,
+      "heap_bytes": 2147483648,
+      "index_bytes": 1073741824,
       "binary": true
     }
   ],
@@ -187,7 +192,13 @@ skipped: table x: it is not\nthere
       }
     }
   ],
-  "skipped": []
+  "skipped": [],
+  "critical_path": [
+    {
+      "task": "copy.public.orders.p0001",
+      "weight": 7
+    }
+  ]
 }
 `, func(w *strings.Builder) error { return ui.Plan(w, ui.JSON, p) })
 }
@@ -196,7 +207,7 @@ func TestEmptyPlanHasListsNotNull(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
 	require.NoError(t, ui.Plan(&out, ui.JSON, tasks.Plan{}))
-	require.JSONEq(t, `{"tables": [], "tasks": [], "skipped": []}`, out.String())
+	require.JSONEq(t, `{"tables": [], "tasks": [], "skipped": [], "critical_path": []}`, out.String())
 }
 
 func TestComparison(t *testing.T) {
