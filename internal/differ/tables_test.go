@@ -101,7 +101,7 @@ func (w *world) drawLargeTable() {
 		t.name, filler.name, number.name, t.rows)
 	if w.chance(50) {
 		w.do("DELETE FROM %s WHERE id BETWEEN %d AND %d AND id %% 3 <> 0", t.name, t.rows/3, t.rows/2)
-		t.rows = t.rows / 4 // those that others may refer to
+		t.rows /= 4 // those that others may refer to
 	}
 	w.tables = append(w.tables, t)
 }
@@ -129,7 +129,7 @@ func (w *world) drawColumn() column {
 		c.text = fmt.Sprintf("GENERATED ALWAYS AS ((id %% %d)::int) %s", w.between(2, 90), how)
 	case w.chance(20):
 		c.text = "DEFAULT " + pick(w, c.kind.values...)
-	case w.chance(20):
+	case w.chance(25):
 		c.text, c.notNull = "NOT NULL", true
 	case w.major >= 14 && c.kind.name == "text" && w.chance(50):
 		c.text = "COMPRESSION pglz"

@@ -2,7 +2,6 @@ package differ_test
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -122,13 +121,4 @@ func (w *world) addArray(of kind) {
 		a.values = append(a.values, fmt.Sprintf("ARRAY[%s]::%s", strings.Join(elements, ", "), a.name))
 	}
 	w.kinds = append(w.kinds, a)
-}
-
-// kindThat draws a kind with an ability, int if there is none.
-func (w *world) kindThat(can ability) kind {
-	able := slices.DeleteFunc(slices.Clone(w.kinds), func(k kind) bool { return !k.is(can) })
-	if len(able) == 0 {
-		return kind{name: "int", values: []string{"0", "1", "2"}, can: ordered | hashed | gist | brin}
-	}
-	return pick(w, able...)
 }
