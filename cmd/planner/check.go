@@ -18,7 +18,7 @@ from succeeding, all at once, each with its fix. planner run begins with the
 same checks. Nothing is changed on either side.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, logger, err := app.Load(config.Config.Validate)
+			cfg, logger, err := app.Load(config.Config.Validate, run.ValidateChoice)
 			if err != nil {
 				return err
 			}

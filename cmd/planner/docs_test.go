@@ -156,7 +156,7 @@ func scalars(t *testing.T, text []byte) map[string]string {
 	walk = func(prefix string, n *yaml.Node) {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			path := prefix + n.Content[i].Value
-			if n.Content[i+1].Kind == yaml.MappingNode {
+			if m := n.Content[i+1]; m.Kind == yaml.MappingNode && len(m.Content) > 0 {
 				walk(path+".", n.Content[i+1])
 			} else {
 				found[path] = n.Content[i+1].Value

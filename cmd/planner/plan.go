@@ -20,7 +20,7 @@ tables with their parts and bundles, and all tasks with what they wait for.
 Nothing is changed on either side.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, logger, err := app.Load(config.Config.Validate)
+			cfg, logger, err := app.Load(config.Config.Validate, run.ValidateChoice)
 			if err != nil {
 				return err
 			}

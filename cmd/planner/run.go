@@ -26,7 +26,7 @@ new begins. The second one stops at once. The target then holds part of a copy
 and its ledger; planner cleanup removes both.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, logger, err := app.Load(config.Config.Validate)
+			cfg, logger, err := app.Load(config.Config.Validate, run.ValidateChoice)
 			if err != nil {
 				return err
 			}

@@ -32,7 +32,7 @@ needs a session on each side and nothing else. --schema and --verify on the same
 command line compare definitions first and then rows.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, logger, err := app.Load(config.Config.Validate)
+			cfg, logger, err := app.Load(config.Config.Validate, run.ValidateChoice)
 			if err != nil {
 				return err
 			}

@@ -6,7 +6,7 @@ import "context"
 // server; those of extensions and of users come with the archive.
 const sqlAccessMethods = `SELECT a.amname::text FROM pg_catalog.pg_am a
 	WHERE a.oid < 16384 AND EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.relam = a.oid AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgconvoy'))
+		WHERE c.relam = a.oid AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgconvoy') AND` + sqlChosen + `)
 	ORDER BY 1`
 
 // sqlMissingAccessMethods lists those that the target lacks.
@@ -16,7 +16,7 @@ const sqlMissingAccessMethods = `SELECT w.name FROM unnest($1::text[]) AS w (nam
 // checkAccessMethods looks for table and index access methods that a server of
 // another make brought along.
 func checkAccessMethods(ctx context.Context, p *probe) (Findings, error) {
-	used, err := queryTexts(ctx, p.Source, sqlAccessMethods)
+	used, err := queryTexts(ctx, p.Source, sqlAccessMethods, p.Choice.args()...)
 	if err != nil {
 		return nil, err
 	}

@@ -23,8 +23,9 @@ type Input struct {
 	Tools          pg.Tools // the zero value means that none were found
 	ToolsErr       error    // why not, from pg.FindTools
 	Around         tasks.Around
-	Roles          bool // the run makes the roles that the target lacks
-	RolePasswords  bool // with their passwords
+	Roles          bool   // the run makes the roles that the target lacks
+	RolePasswords  bool   // with their passwords
+	Choice         Choice // what is copied of the source
 }
 
 // Connections says how many sessions a run opens at most on each side, pg_dump
@@ -60,9 +61,11 @@ func gates() []check {
 	}
 }
 
-// counts must be taken before the run opens more sessions and locks tables.
+// counts must be taken before the run opens more sessions and locks tables, and
+// that depends on a choice that is right.
 func counts() []check {
 	return []check{
+		{"choice", checkChoice},
 		{"connections", checkConnections},
 		{"locks", checkLocks},
 	}

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // What is in the way of a copy, outside extensions, the system's schemas and
@@ -80,7 +81,7 @@ func checkSchemas(ctx context.Context, p *probe) (Findings, error) {
 	var both, extra list
 	for _, name := range target {
 		switch {
-		case name == "public":
+		case name == "public" || slices.Contains(p.Choice.Without.Schemas, name):
 		case onSource[name]:
 			both.add(quoteIdent(name))
 		default:

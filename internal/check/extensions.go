@@ -43,6 +43,8 @@ func checkExtensions(ctx context.Context, p *probe) (Findings, error) {
 	if err != nil {
 		return nil, err
 	}
+	without := p.Choice.Scope.LostExtensions()
+	wanted = slices.DeleteFunc(wanted, func(e extension) bool { return slices.Contains(without, e.Name) })
 	names := make([]string, len(wanted))
 	for i, e := range wanted {
 		names[i] = e.Name

@@ -83,8 +83,8 @@ func query[T any](ctx context.Context, c *pg.Conn, sql string, args ...any) ([]T
 
 // queryTexts runs a query of one text column and returns all of it. It is for
 // what is few: roles, extensions, schemas.
-func queryTexts(ctx context.Context, c *pg.Conn, sql string) ([]string, error) {
-	rows, err := c.Query(ctx, sql, pgx.QueryExecModeExec)
+func queryTexts(ctx context.Context, c *pg.Conn, sql string, args ...any) ([]string, error) {
+	rows, err := c.Query(ctx, sql, withMode(args)...)
 	if err != nil {
 		return nil, onSide(c, err)
 	}

@@ -15,7 +15,7 @@ const sqlLockTable = `SELECT pg_catalog.current_setting('max_locks_per_transacti
 // sessions share the entry of a table; pg_dump also locks views as it reads
 // their definitions.
 const sqlLockedOnSource = `SELECT pg_catalog.count(*)::int FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-	WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgconvoy')`
+	WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgconvoy') AND` + sqlChosen
 
 // sqlLargestTree counts the partitions of the largest partitioned table, all
 // levels, and their indexes: a command on the root locks all of them.
@@ -44,10 +44,12 @@ func (l lockTable) setting(need int) int { return (need+l.Used)*11/10/max(l.Tran
 // shared lock tables: out of it, PostgreSQL ends the transaction with "out of
 // shared memory".
 func checkLocks(ctx context.Context, p *probe) (Findings, error) {
-	var tables, tree int
-	if err := queryRow(ctx, p.Source, sqlLockedOnSource, &tables); err != nil {
+	var tree int
+	locked, err := query[struct{ Tables int }](ctx, p.Source, sqlLockedOnSource, p.Choice.args()...)
+	if err != nil {
 		return nil, err
 	}
+	tables := locked[0].Tables
 	if err := queryRow(ctx, p.Source, sqlLargestTree, &tree); err != nil {
 		return nil, err
 	}

@@ -44,8 +44,8 @@ const sqlTargetRoles = `SELECT r.oid IS NOT NULL, coalesce(pg_catalog.pg_has_rol
 
 // neededRoles lists the roles that an archive of the source names, and those that
 // are gone. One that has another name on the target has that one.
-func neededRoles(ctx context.Context, source *pg.Conn, around tasks.Around) ([]neededRole, error) {
-	all, err := query[neededRole](ctx, source, withObjects(sqlRoles), !around.NoOwner, !around.NoACL)
+func neededRoles(ctx context.Context, source *pg.Conn, around tasks.Around, choice Choice) ([]neededRole, error) {
+	all, err := query[neededRole](ctx, source, choice.withObjects(sqlRoles), !around.NoOwner, !around.NoACL)
 	if err != nil {
 		return nil, err
 	}
@@ -54,8 +54,8 @@ func neededRoles(ctx context.Context, source *pg.Conn, around tasks.Around) ([]n
 
 // NamedRoles lists the roles that are named by what a run copies, as the source
 // calls them, and those that own anything, as the target does.
-func NamedRoles(ctx context.Context, source *pg.Conn, around tasks.Around) (named, owners []string, err error) {
-	all, err := query[neededRole](ctx, source, withObjects(sqlRoles), !around.NoOwner, !around.NoACL)
+func NamedRoles(ctx context.Context, source *pg.Conn, around tasks.Around, choice Choice) (named, owners []string, err error) {
+	all, err := query[neededRole](ctx, source, choice.withObjects(sqlRoles), !around.NoOwner, !around.NoACL)
 	named = []string{}
 	for _, r := range all {
 		named = append(named, r.Name)
@@ -88,7 +88,7 @@ func merged(all []neededRole, around tasks.Around) []neededRole {
 // policies, default privileges, user mappings) and are gone, missing on the
 // target, or closed to the role that creates the copies.
 func checkRoles(ctx context.Context, p *probe) (Findings, error) {
-	all, err := neededRoles(ctx, p.Source, p.Around)
+	all, err := neededRoles(ctx, p.Source, p.Around, p.Choice)
 	if err != nil {
 		return nil, err
 	}

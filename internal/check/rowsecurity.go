@@ -16,7 +16,7 @@ const sqlForced = sqlCopied + `SELECT pg_catalog.format('%I.%I', c.nspname, c.re
 // instead.
 func checkRowSecurity(ctx context.Context, p *probe) (Findings, error) {
 	var found Findings
-	hidden, err := queryList(ctx, p.Source, sqlHidden)
+	hidden, err := queryList(ctx, p.Source, sqlHidden, p.Choice.args()...)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func checkRowSecurity(ctx context.Context, p *probe) (Findings, error) {
 	if p.target.Facts.Superuser || p.target.Facts.BypassRLS {
 		return found, nil
 	}
-	forced, err := queryList(ctx, p.Source, sqlForced)
+	forced, err := queryList(ctx, p.Source, sqlForced, p.Choice.args()...)
 	if err != nil {
 		return nil, err
 	}

@@ -10,13 +10,13 @@ import (
 
 // sqlCopied is the relations whose contents a run reads: tables, their
 // partitioned parents, which pg_dump locks, and sequences. Of extensions, only
-// the configuration tables.
+// the configuration tables. It has the parameters of sqlChosen.
 const sqlCopied = `WITH copied AS MATERIALIZED (
 	SELECT c.oid, c.relkind, c.relnamespace, n.nspname, c.relname, c.relrowsecurity, c.relforcerowsecurity
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
 	AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgconvoy')
-	AND (NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+	AND` + sqlChosen + `AND (NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
 			WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')
 		OR EXISTS (SELECT FROM pg_catalog.pg_extension e WHERE c.oid = ANY (e.extconfig)))
 ) `
@@ -41,7 +41,7 @@ type unreadable struct {
 // checkSourcePrivileges lists what the role cannot read on the source.
 func checkSourcePrivileges(ctx context.Context, p *probe) (Findings, error) {
 	var found Findings
-	schemas, err := queryList(ctx, p.Source, sqlUnusableSchemas)
+	schemas, err := queryList(ctx, p.Source, sqlUnusableSchemas, p.Choice.args()...)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func checkSourcePrivileges(ctx context.Context, p *probe) (Findings, error) {
 		{"table", "TABLE", "'r', 'p'"},
 		{"sequence", "SEQUENCE", "'S'"},
 	} {
-		rows, err := query[unreadable](ctx, p.Source, fmt.Sprintf(sqlUnreadable, kind.relkinds))
+		rows, err := query[unreadable](ctx, p.Source, fmt.Sprintf(sqlUnreadable, kind.relkinds), p.Choice.args()...)
 		if err != nil {
 			return nil, err
 		}

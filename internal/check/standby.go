@@ -13,7 +13,7 @@ func checkTargetStandby(_ context.Context, p *probe) (Findings, error) {
 
 const sqlUnlogged = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname)
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-	WHERE c.relkind = 'r' AND c.relpersistence = 'u' AND n.nspname !~ '^pg_' AND n.nspname <> 'pgconvoy'`
+	WHERE c.relkind = 'r' AND c.relpersistence = 'u' AND n.nspname !~ '^pg_' AND n.nspname <> 'pgconvoy' AND` + sqlChosen
 
 // checkSourceStandby says what a standby as source cannot do: show unlogged
 // tables, and promise that it will not cancel a long query.
@@ -22,7 +22,7 @@ func checkSourceStandby(ctx context.Context, p *probe) (Findings, error) {
 		return nil, nil
 	}
 	var found Findings
-	unlogged, err := queryList(ctx, p.Source, sqlUnlogged)
+	unlogged, err := queryList(ctx, p.Source, sqlUnlogged, p.Choice.args()...)
 	if err != nil {
 		return nil, err
 	}

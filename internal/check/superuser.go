@@ -23,7 +23,7 @@ func checkSuperuserObjects(ctx context.Context, p *probe) (Findings, error) {
 	if p.Source.Major() >= 15 {
 		inSchema = sqlInSchema
 	}
-	objects, err := queryList(ctx, p.Source, withObjects(fmt.Sprintf(sqlSuperuser, inSchema)))
+	objects, err := queryList(ctx, p.Source, p.Choice.withObjects(fmt.Sprintf(sqlSuperuser, inSchema)))
 	if err != nil || objects.empty() {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 // database's own name none.
 const sqlTablespaces = `SELECT t.spcname::text FROM pg_catalog.pg_tablespace t
 	WHERE EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.reltablespace = t.oid AND c.relkind IN ('r', 'p', 'm', 'i', 'I') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgconvoy'))
+		WHERE c.reltablespace = t.oid AND c.relkind IN ('r', 'p', 'm', 'i', 'I') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgconvoy') AND` + sqlChosen + `)
 	ORDER BY 1`
 
 // The database's own tablespace needs no privilege.
@@ -25,7 +25,7 @@ func checkTablespaces(ctx context.Context, p *probe) (Findings, error) {
 	if p.Around.NoTablespaces {
 		return nil, nil
 	}
-	used, err := queryTexts(ctx, p.Source, sqlTablespaces)
+	used, err := queryTexts(ctx, p.Source, sqlTablespaces, p.Choice.args()...)
 	if err != nil {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ func checkTargetPrivileges(ctx context.Context, p *probe) (Findings, error) {
 	if err := queryRow(ctx, p.Target, sqlTargetRights, &createSchema, &createPublic, &ownsPublic); err != nil {
 		return nil, err
 	}
-	if err := queryRow(ctx, p.Source, withObjects(sqlUsesPublic), &hasPublic, &usesPublic); err != nil {
+	if err := queryRow(ctx, p.Source, p.Choice.withObjects(sqlUsesPublic), &hasPublic, &usesPublic); err != nil {
 		return nil, err
 	}
 	changed, err := queryTexts(ctx, p.Source, sqlPublic)
@@ -93,7 +93,7 @@ func checkStrangers(ctx context.Context, p *probe) (Findings, error) {
 		SchemaOwner, Owner, Schema string
 		Member                     bool // on the source
 	}
-	pairs, err := query[pair](ctx, p.Source, withObjects(sqlStrangers))
+	pairs, err := query[pair](ctx, p.Source, p.Choice.withObjects(sqlStrangers))
 	if err != nil || len(pairs) == 0 {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func checkStrangers(ctx context.Context, p *probe) (Findings, error) {
 // such a role.
 func checkSettlers(ctx context.Context, p *probe) (Findings, error) {
 	type settler struct{ Owner, Lord string } // Lord owns public
-	settlers, err := query[settler](ctx, p.Source, withObjects(sqlSettlers))
+	settlers, err := query[settler](ctx, p.Source, p.Choice.withObjects(sqlSettlers))
 	if err != nil || len(settlers) == 0 {
 		return nil, err
 	}

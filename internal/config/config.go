@@ -31,6 +31,10 @@ type Config struct {
 	Split Split `yaml:"split"`
 	// Bundle says which small tables travel together.
 	Bundle Bundle `yaml:"bundle"`
+	// Filter says what is copied of the database; without it all is.
+	Filter Filter `yaml:"filter"`
+	// Tables says what is copied of single tables, by their names.
+	Tables Tables `yaml:"tables"`
 	// NoOwner gives everything to the role that connects to the target.
 	NoOwner bool `yaml:"no_owner" split_words:"true"`
 	// NoACL leaves privileges and default privileges out.
@@ -183,6 +187,32 @@ type Bundle struct {
 	MaxBytes Bytes `yaml:"max_bytes" split_words:"true"`
 	// MaxTables is the number of tables at which a bundle is full.
 	MaxTables int `yaml:"max_tables" split_words:"true"`
+}
+
+// Filter chooses what is copied. Names are written as in SQL, or as regular
+// expressions between slashes; every rule narrows the choice.
+type Filter struct {
+	Include Include `yaml:"include"`
+	Exclude Exclude `yaml:"exclude"`
+	// File is the path of a filter file of pgcopydb, whose rules are added.
+	File string `yaml:"file"`
+}
+
+// Include lists what alone is copied; an empty list means all.
+type Include struct {
+	Schemas    List `yaml:"schemas"`
+	Tables     List `yaml:"tables"`
+	Extensions List `yaml:"extensions"`
+}
+
+// Exclude lists what is not copied.
+type Exclude struct {
+	Schemas List `yaml:"schemas"`
+	Tables  List `yaml:"tables"`
+	// TableData lists tables that are made, but not their rows.
+	TableData  List `yaml:"table_data" split_words:"true"`
+	Indexes    List `yaml:"indexes"`
+	Extensions List `yaml:"extensions"`
 }
 
 // Log shapes the log.

@@ -93,7 +93,8 @@ func (l *loader) key(file, prefix string, key, value *yaml.Node) {
 	l.problems.add(at(file, key), fmt.Sprintf("unknown key %q", path), hint)
 }
 
-// scalar applies the value of one setting; null leaves it as it is.
+// scalar applies the value of one setting, a single one but for kinds that read
+// nodes themselves; null leaves it as it is.
 func (l *loader) scalar(file string, s setting, node *yaml.Node) {
 	if isNull(node) {
 		return
@@ -107,6 +108,14 @@ func (l *loader) scalar(file string, s setting, node *yaml.Node) {
 		l.origins[s.path] = where
 		return
 	}
+	if v, ok := s.value.Addr().Interface().(nodeReader); ok && node.Kind != yaml.ScalarNode {
+		if v.readNode(file, node, &l.problems) {
+			l.origins[s.path] = where
+		} else {
+			l.broken = append(l.broken, s.path)
+		}
+		return
+	}
 	if node.Kind != yaml.ScalarNode {
 		l.unreadable(s, where, errors.New("must be a single value, not "+kindName(node)))
 		return
@@ -116,6 +125,12 @@ func (l *loader) scalar(file string, s setting, node *yaml.Node) {
 		return
 	}
 	l.origins[s.path] = where
+}
+
+// nodeReader is a kind of value that may be more than a single one in the file.
+// readNode adds what is wrong and reports whether nothing is.
+type nodeReader interface {
+	readNode(file string, node *yaml.Node, found *problems) bool
 }
 
 // keysUnder lists the keys that the mapping at prefix may have.

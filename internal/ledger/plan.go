@@ -17,7 +17,8 @@ type New struct {
 	Run          tasks.RunID
 	Version      string
 	ConfigDigest string
-	Planner      string // host/pid
+	Without      pg.Without // what of the source was left out when it was read
+	Planner      string     // host/pid
 	Snapshot     pg.Snapshot
 	Mark         pg.Mark   // of the snapshot
 	Archive      io.Reader // nil if there is none
@@ -66,9 +67,9 @@ func create(ctx context.Context, c *pg.Conn, n New, plan tasks.Plan, prepare fun
 }
 
 func writeNew(ctx context.Context, tx pgx.Tx, l *Ledger, n New, plan tasks.Plan) error {
-	_, err := tx.Exec(ctx, `INSERT INTO pgconvoy.run (run, uid, state, source, target, version, config_digest, planner, digest_key, target_start)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.pg_postmaster_start_time())`,
-		n.Run.Name, n.Run.UID, tasks.RunRunning, n.Run.FP.Source, n.Run.FP.Target, n.Version, n.ConfigDigest, n.Planner, l.key[:])
+	_, err := tx.Exec(ctx, `INSERT INTO pgconvoy.run (run, uid, state, source, target, version, config_digest, planner, digest_key, without, target_start)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, pg_catalog.pg_postmaster_start_time())`,
+		n.Run.Name, n.Run.UID, tasks.RunRunning, n.Run.FP.Source, n.Run.FP.Target, n.Version, n.ConfigDigest, n.Planner, l.key[:], n.Without)
 	if err != nil {
 		return err
 	}
@@ -179,4 +180,12 @@ func (l *Ledger) Archive(ctx context.Context, c *pg.Conn, w io.Writer) error {
 		return fmt.Errorf("read archive: %w", err)
 	}
 	return nil
+}
+
+// Without returns what of the source was left out when it was read.
+func (l *Ledger) Without(ctx context.Context, c *pg.Conn) (w pg.Without, err error) {
+	if err := c.QueryRow(ctx, "SELECT without FROM pgconvoy.run WHERE run = $1", l.run.Name).Scan(&w); err != nil {
+		return w, fmt.Errorf("read what was left out: %w", err)
+	}
+	return w, nil
 }

@@ -22,7 +22,7 @@ func dumped(t *testing.T, db *pgtest.Database, without ...string) (pg.Archive, p
 	s, err := pg.ExportSnapshot(t.Context(), keeper)
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "schema.dump")
-	require.NoError(t, tools.DumpSchema(t.Context(), pg.Options{URI: db.URI()}, s.Name, file, without))
+	require.NoError(t, tools.DumpSchema(t.Context(), pg.Options{URI: db.URI()}, s.Name, file, pg.Without{Schemas: without}))
 	archive, err := tools.ReadArchive(t.Context(), file)
 	require.NoError(t, err)
 	return archive, tools
@@ -208,7 +208,7 @@ func TestDumpSchemaFails(t *testing.T) {
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), "schema.dump")
 	uri := strings.Replace(db.URI(), "postgres@", "postgres:geheim@", 1)
-	err = tools.DumpSchema(t.Context(), pg.Options{URI: uri}, "00000003-0000001B-1", file, nil)
+	err = tools.DumpSchema(t.Context(), pg.Options{URI: uri}, "00000003-0000001B-1", file, pg.Without{})
 	require.ErrorContains(t, err, "pg_dump")
 	require.ErrorContains(t, err, "snapshot")
 	require.NotContains(t, err.Error(), "geheim")
@@ -216,5 +216,5 @@ func TestDumpSchemaFails(t *testing.T) {
 	require.ErrorContains(t, err, "pg_restore")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, tools.DumpSchema(ctx, pg.Options{URI: uri}, "x", file, nil), context.Canceled)
+	require.ErrorIs(t, tools.DumpSchema(ctx, pg.Options{URI: uri}, "x", file, pg.Without{}), context.Canceled)
 }

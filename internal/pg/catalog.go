@@ -139,13 +139,10 @@ const portableTypes = `WITH RECURSIVE portable (id) AS (
 
 // ReadCatalog reads the catalog with a constant number of queries, as the
 // transaction of c sees it, but for definitions and sizes, which are read as of
-// now. without names schemas that are left out whole. Tables that were altered
-// since the snapshot may make it fail with [ErrRewritten].
-func ReadCatalog(ctx context.Context, c *Conn, without []string) (Catalog, error) {
+// now. What is left out is not in it. Tables that were altered since the snapshot
+// may make it fail with [ErrRewritten].
+func ReadCatalog(ctx context.Context, c *Conn, without Without) (Catalog, error) {
 	cat := Catalog{Version: c.Version}
-	if without == nil {
-		without = []string{}
-	}
 	err := c.QueryRow(ctx, `SELECT pg_catalog.pg_encoding_to_char(encoding), pg_catalog.current_setting('block_size')::int8 FROM pg_catalog.pg_database
 		WHERE datname = pg_catalog.current_database()`).Scan(&cat.Encoding, &cat.BlockSize)
 	if err != nil {
@@ -153,7 +150,7 @@ func ReadCatalog(ctx context.Context, c *Conn, without []string) (Catalog, error
 	}
 	steps := []struct {
 		what string
-		read func(context.Context, *Conn, []string) error
+		read func(context.Context, *Conn, Without) error
 	}{
 		{"tables", cat.readTables},
 		{"indexes", cat.readIndexes},
@@ -176,12 +173,12 @@ func ReadCatalog(ctx context.Context, c *Conn, without []string) (Catalog, error
 }
 
 // TableNames returns the quoted names of the tables in the transaction's
-// snapshot, without what extensions own and the schemas in without: what
+// snapshot, without what extensions own and what is left out: what
 // [LockTables] takes.
-func TableNames(ctx context.Context, c *Conn, without []string) ([]string, error) {
+func TableNames(ctx context.Context, c *Conn, without Without) ([]string, error) {
 	rows, err := c.Query(ctx, `SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)
 		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.relkind IN ('r', 'p') AND n.nspname <> ALL ($1) AND `+userRelation+` ORDER BY c.oid`, append([]string{}, without...))
+		WHERE c.relkind IN ('r', 'p') AND n.nspname <> ALL ($1) AND c.oid <> ALL ($2) AND `+userRelation+` ORDER BY c.oid`, without.names(), without.IDs())
 	if err != nil {
 		return nil, fmt.Errorf("list tables: %w", err)
 	}
@@ -192,7 +189,7 @@ func TableNames(ctx context.Context, c *Conn, without []string) ([]string, error
 	return names, nil
 }
 
-func (cat *Catalog) readTables(ctx context.Context, c *Conn, without []string) error {
+func (cat *Catalog) readTables(ctx context.Context, c *Conn, without Without) error {
 	// A hash-partition key is portable if no part of its hash depends on oids (enums and what may hold them) or,
 	// for text, on encoding and collation. Other types of the catalog are portable. Sizes are NULL once a table is
 	// dropped, whatever the snapshot shows. NOT NULL constraints that are not valid (18) say nothing about the rows.
@@ -232,8 +229,8 @@ func (cat *Catalog) readTables(ctx context.Context, c *Conn, without []string) e
 		AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
 		ORDER BY x.indisprimary DESC, a.attnotnull DESC, x.indexrelid LIMIT 1
 	) split ON c.relkind = 'r'
-	WHERE c.relkind IN ('r', 'p') AND n.nspname <> ALL ($1) AND `+userRelation+`
-	ORDER BY c.oid`, without)
+	WHERE c.relkind IN ('r', 'p') AND n.nspname <> ALL ($1) AND c.oid <> ALL ($2) AND `+userRelation+`
+	ORDER BY c.oid`, without.names(), without.IDs())
 	if err != nil {
 		return err
 	}
@@ -241,7 +238,7 @@ func (cat *Catalog) readTables(ctx context.Context, c *Conn, without []string) e
 	return err
 }
 
-func (cat *Catalog) readIndexes(ctx context.Context, c *Conn, without []string) error {
+func (cat *Catalog) readIndexes(ctx context.Context, c *Conn, without Without) error {
 	period := "false"
 	if c.Major() >= 18 {
 		period = "k.conperiod"
@@ -268,8 +265,8 @@ func (cat *Catalog) readIndexes(ctx context.Context, c *Conn, without []string) 
 		FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
 		WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = x.indexrelid
 		AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'x') ext
-	WHERE x.indisready AND (x.indisvalid OR ic.relkind = 'I') AND n.nspname <> ALL ($1) AND `+userRelation+`
-	ORDER BY x.indexrelid`, without)
+	WHERE x.indisready AND (x.indisvalid OR ic.relkind = 'I') AND n.nspname <> ALL ($1) AND c.oid <> ALL ($2) AND `+userRelation+`
+	ORDER BY x.indexrelid`, without.names(), without.IDs())
 	if err != nil {
 		return err
 	}
@@ -302,7 +299,7 @@ func scanIndex(row pgx.CollectableRow) (Index, error) {
 	return x, nil
 }
 
-func (cat *Catalog) readForeignKeys(ctx context.Context, c *Conn, without []string) error {
+func (cat *Catalog) readForeignKeys(ctx context.Context, c *Conn, without Without) error {
 	enforced := "true"
 	if c.Major() >= 18 {
 		enforced = "k.conenforced"
@@ -312,8 +309,8 @@ func (cat *Catalog) readForeignKeys(ctx context.Context, c *Conn, without []stri
 	FROM pg_catalog.pg_constraint k
 	JOIN pg_catalog.pg_class c ON c.oid = k.conrelid AND c.relkind IN ('r', 'p')
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-	WHERE k.contype = 'f' AND k.conparentid = 0 AND n.nspname <> ALL ($1) AND `+userRelation+`
-	ORDER BY k.oid`, without)
+	WHERE k.contype = 'f' AND k.conparentid = 0 AND n.nspname <> ALL ($1) AND c.oid <> ALL ($2) AND `+userRelation+`
+	ORDER BY k.oid`, without.names(), without.IDs())
 	if err != nil {
 		return err
 	}
@@ -321,11 +318,11 @@ func (cat *Catalog) readForeignKeys(ctx context.Context, c *Conn, without []stri
 	return err
 }
 
-func (cat *Catalog) readSequences(ctx context.Context, c *Conn, without []string) error {
+func (cat *Catalog) readSequences(ctx context.Context, c *Conn, without Without) error {
 	rows, err := c.Query(ctx, `SELECT c.oid, n.nspname::text, c.relname::text
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-	WHERE c.relkind = 'S' AND n.nspname <> ALL ($1) AND `+userRelation+`
-	ORDER BY c.oid`, without)
+	WHERE c.relkind = 'S' AND n.nspname <> ALL ($1) AND c.oid <> ALL ($2) AND `+userRelation+`
+	ORDER BY c.oid`, without.names(), without.IDs())
 	if err != nil {
 		return err
 	}
@@ -335,7 +332,7 @@ func (cat *Catalog) readSequences(ctx context.Context, c *Conn, without []string
 
 // readMatViews goes from each materialized view to what its rule reads, and
 // through views on, up to other materialized views.
-func (cat *Catalog) readMatViews(ctx context.Context, c *Conn, without []string) error {
+func (cat *Catalog) readMatViews(ctx context.Context, c *Conn, without Without) error {
 	rows, err := c.Query(ctx, `WITH RECURSIVE reading (view, id, kind) AS (
 		SELECT c.oid, c.oid, 'v'::"char" FROM pg_catalog.pg_class c WHERE c.relkind = 'm'
 		UNION SELECT g.view, o.oid, o.relkind FROM reading g
@@ -346,8 +343,8 @@ func (cat *Catalog) readMatViews(ctx context.Context, c *Conn, without []string)
 	SELECT c.oid, n.nspname::text, c.relname::text, c.relispopulated,
 		ARRAY(SELECT g.id FROM reading g WHERE g.view = c.oid AND g.kind = 'm' AND g.id <> c.oid ORDER BY g.id)
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-	WHERE c.relkind = 'm' AND n.nspname <> ALL ($1) AND `+userRelation+`
-	ORDER BY c.oid`, without)
+	WHERE c.relkind = 'm' AND n.nspname <> ALL ($1) AND c.oid <> ALL ($2) AND `+userRelation+`
+	ORDER BY c.oid`, without.names(), without.IDs())
 	if err != nil {
 		return err
 	}
@@ -355,7 +352,7 @@ func (cat *Catalog) readMatViews(ctx context.Context, c *Conn, without []string)
 	return err
 }
 
-func (cat *Catalog) readExtensionConfig(ctx context.Context, c *Conn, without []string) error {
+func (cat *Catalog) readExtensionConfig(ctx context.Context, c *Conn, without Without) error {
 	rows, err := c.Query(ctx, `SELECT e.extname::text, c.oid, n.nspname::text, c.relname::text, c.relkind::text, coalesce(x.condition, ''),
 		coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::oid, cols.names, refs.oids
 	FROM pg_catalog.pg_extension e
@@ -365,8 +362,8 @@ func (cat *Catalog) readExtensionConfig(ctx context.Context, c *Conn, without []
 	CROSS JOIN LATERAL (`+columnNames+fromCopied+`) cols
 	CROSS JOIN LATERAL (SELECT coalesce(pg_catalog.array_agg(DISTINCT k.confrelid), '{}') AS oids FROM pg_catalog.pg_constraint k
 		WHERE k.contype = 'f' AND k.conrelid = c.oid AND k.confrelid <> c.oid AND k.confrelid = ANY (e.extconfig)) refs
-	WHERE n.nspname <> ALL ($1)
-	ORDER BY c.oid`, without)
+	WHERE n.nspname <> ALL ($1) AND c.oid <> ALL ($2)
+	ORDER BY c.oid`, without.names(), without.IDs())
 	if err != nil {
 		return err
 	}
@@ -374,7 +371,7 @@ func (cat *Catalog) readExtensionConfig(ctx context.Context, c *Conn, without []
 	return err
 }
 
-func (cat *Catalog) readLargeObjects(ctx context.Context, c *Conn, _ []string) error {
+func (cat *Catalog) readLargeObjects(ctx context.Context, c *Conn, _ Without) error {
 	rows, err := c.Query(ctx, `SELECT oid FROM (
 			SELECT oid, pg_catalog.row_number() OVER (ORDER BY oid) AS n, pg_catalog.count(*) OVER () AS total
 			FROM pg_catalog.pg_largeobject_metadata) o

@@ -25,7 +25,7 @@ type namedCatalog struct {
 
 func readCatalog(t *testing.T, uri string, without ...string) namedCatalog {
 	t.Helper()
-	cat, err := pg.ReadCatalog(t.Context(), connect(t, pg.Source, uri), without)
+	cat, err := pg.ReadCatalog(t.Context(), connect(t, pg.Source, uri), pg.Without{Schemas: without})
 	require.NoError(t, err)
 	n := namedCatalog{Catalog: cat, tables: map[string]pg.Relation{}, indexes: map[string]pg.Index{}, fkeys: map[string]pg.ForeignKey{}}
 	for _, r := range cat.Tables {
@@ -171,7 +171,7 @@ func TestReadCatalogOfChanged(t *testing.T) {
 	_, err := pg.ExportSnapshot(t.Context(), old)
 	require.NoError(t, err)
 	db.Exec(t, "DROP TABLE public.b; DROP TABLE public.c; CREATE TABLE public.c (x int); TRUNCATE public.d")
-	cat, err := pg.ReadCatalog(t.Context(), old, nil)
+	cat, err := pg.ReadCatalog(t.Context(), old, pg.Without{})
 	require.NoError(t, err)
 	require.Len(t, cat.Tables, 5)
 	for _, r := range cat.Tables {
@@ -181,7 +181,7 @@ func TestReadCatalogOfChanged(t *testing.T) {
 		require.Equal(t, x.Name == "b_x", x.Definition == "")
 	}
 	db.Exec(t, "DROP TABLE public.e")
-	_, err = pg.ReadCatalog(t.Context(), old, nil)
+	_, err = pg.ReadCatalog(t.Context(), old, pg.Without{})
 	require.ErrorIs(t, err, pg.ErrRewritten)
 }
 
@@ -248,7 +248,7 @@ func TestReadCatalogQueries(t *testing.T) {
 		conn, err := pgx.ConnectConfig(t.Context(), cfg)
 		require.NoError(t, err)
 		defer func() { _ = conn.Close(context.Background()) }()
-		_, err = pg.ReadCatalog(t.Context(), &pg.Conn{Conn: conn, Version: db.Server.Major * 10000}, nil)
+		_, err = pg.ReadCatalog(t.Context(), &pg.Conn{Conn: conn, Version: db.Server.Major * 10000}, pg.Without{})
 		require.NoError(t, err)
 		return queries.n
 	}

@@ -125,7 +125,7 @@ func relayEveryType(t *testing.T, source, target *pgtest.Server) {
 	}
 	p.source, p.target = connect(t, pg.Source, p.src.URI()), connect(t, pg.Target, p.dst.URI())
 	exec(t, p.source, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-	catalog, err := pg.ReadCatalog(t.Context(), p.source, nil)
+	catalog, err := pg.ReadCatalog(t.Context(), p.source, pg.Without{})
 	require.NoError(t, err)
 	exec(t, p.source, "COMMIT")
 	for _, binary := range []bool{false, true} {

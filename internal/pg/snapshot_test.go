@@ -38,7 +38,7 @@ func TestSnapshot(t *testing.T) {
 func identityOf(t *testing.T, db *pgtest.Database, name string) pg.TableIdentity {
 	t.Helper()
 	c := connect(t, pg.Source, db.URI())
-	cat, err := pg.ReadCatalog(t.Context(), c, nil)
+	cat, err := pg.ReadCatalog(t.Context(), c, pg.Without{})
 	require.NoError(t, err)
 	for _, r := range cat.Tables {
 		if r.Name == name {
@@ -106,7 +106,7 @@ func TestLockTables(t *testing.T) {
 	keeper := connect(t, pg.Source, db.URI())
 	_, err := pg.ExportSnapshot(t.Context(), keeper)
 	require.NoError(t, err)
-	names, err := pg.TableNames(t.Context(), keeper, nil)
+	names, err := pg.TableNames(t.Context(), keeper, pg.Without{})
 	require.NoError(t, err)
 	require.Greater(t, len(names), 80)
 	require.Contains(t, names, `museum.plain`)
@@ -118,7 +118,7 @@ func TestLockTables(t *testing.T) {
 		AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.relation = c.oid AND l.mode = 'AccessShareLock')`))
 	require.Error(t, db.TryExec("SET lock_timeout = '50ms'; TRUNCATE museum.plain"))
 
-	without, err := pg.TableNames(t.Context(), keeper, []string{"museum"})
+	without, err := pg.TableNames(t.Context(), keeper, pg.Without{Schemas: []string{"museum"}})
 	require.NoError(t, err)
 	require.NotContains(t, without, "museum.plain")
 	require.Contains(t, without, "annex.plain")

@@ -11,14 +11,14 @@ import (
 
 // Invalid returns the indexes and constraints of user tables that are not valid,
 // with the reason, by a name that is the same on every server.
-func Invalid(ctx context.Context, c *Conn, without []string) (map[string]string, error) {
+func Invalid(ctx context.Context, c *Conn, without Without) (map[string]string, error) {
 	return c.findings(ctx, "look for invalid indexes and constraints", `SELECT pg_catalog.format('index %I.%I', n.nspname, i.relname), 'is not valid'
 		FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid JOIN pg_catalog.pg_class c ON c.oid = x.indrelid AND c.relkind IN ('r', 'p', 'm')
 		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-		WHERE NOT x.indisvalid AND n.nspname <> ALL ($1) AND `+userRelation+`
+		WHERE NOT x.indisvalid AND n.nspname <> ALL ($1) AND c.oid <> ALL ($2) AND `+userRelation+`
 		UNION ALL SELECT pg_catalog.format('constraint %I of %I.%I', k.conname, n.nspname, c.relname), 'is not validated'
 		FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-		WHERE NOT k.convalidated AND k.conparentid = 0 AND n.nspname <> ALL ($1) AND `+userRelation, without)
+		WHERE NOT k.convalidated AND k.conparentid = 0 AND n.nspname <> ALL ($1) AND c.oid <> ALL ($2) AND `+userRelation, without)
 }
 
 // lookChunk is how many sequences one query looks at; each takes locks.
@@ -28,7 +28,7 @@ const lookChunk = 100
 // are behind the largest value in it: the next row would get a number that is
 // there already. Only columns with an index that begins with them are looked at,
 // where that costs next to nothing.
-func LaggingSequences(ctx context.Context, c *Conn, without []string) (map[string]string, error) {
+func LaggingSequences(ctx context.Context, c *Conn, without Without) (map[string]string, error) {
 	rows, err := c.Query(ctx, `SELECT pg_catalog.format('sequence %I.%I', sn.nspname, s.relname),
 			pg_catalog.format('SELECT pg_catalog.max(%I) > (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM %I.%I) FROM ONLY %I.%I',
 				a.attname, sn.nspname, s.relname, n.nspname, c.relname)
@@ -38,10 +38,10 @@ func LaggingSequences(ctx context.Context, c *Conn, without []string) (map[strin
 			AND d.refclassid = 'pg_catalog.pg_class'::regclass
 		JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind = 'r' JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
-		WHERE s.relkind = 'S' AND n.nspname <> ALL ($1) AND `+userRelation+`
+		WHERE s.relkind = 'S' AND n.nspname <> ALL ($1) AND c.oid <> ALL ($2) AND `+userRelation+`
 		AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
 		AND EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND x.indkey[0] = a.attnum AND x.indisvalid AND x.indpred IS NULL)
-		ORDER BY s.oid`, without)
+		ORDER BY s.oid`, without.names(), without.IDs())
 	if err != nil {
 		return nil, fmt.Errorf("list sequences: %w", err)
 	}
@@ -70,8 +70,8 @@ func LaggingSequences(ctx context.Context, c *Conn, without []string) (map[strin
 	return lagging, nil
 }
 
-func (c *Conn) findings(ctx context.Context, what, sql string, without []string) (map[string]string, error) {
-	rows, err := c.Query(ctx, sql, without)
+func (c *Conn) findings(ctx context.Context, what, sql string, without Without) (map[string]string, error) {
+	rows, err := c.Query(ctx, sql, without.names(), without.IDs())
 	if err != nil {
 		return nil, fmt.Errorf("%s on the %s: %w", what, c.side, err)
 	}

@@ -113,13 +113,13 @@ func majorOf(ctx context.Context, program string) (int, error) {
 
 // DumpSchema writes the definitions in the database that o connects to, as the
 // exported snapshot shows them, to the archive file. Large objects are left out:
-// some majors emit them among the schema; so are the schemas in without. The
+// some majors emit them among the schema; so is what is in without. The
 // password travels in the environment, never in the arguments.
 //
 // With --section instead, the archive also has the order of materialized views
 // and, of older servers, the values of sequences: the query for the one takes half
 // a minute where there are 100,000 tables, and the others are asked for one by one.
-func (t Tools) DumpSchema(ctx context.Context, o Options, snapshot, file string, without []string) error {
+func (t Tools) DumpSchema(ctx context.Context, o Options, snapshot, file string, without Without) error {
 	cfg, err := o.config(ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", o.Side, err)
@@ -132,10 +132,7 @@ func (t Tools) DumpSchema(ctx context.Context, o Options, snapshot, file string,
 		"--schema-only", "--lock-wait-timeout=60s",
 		"--encoding=UTF8", // as in our own sessions, where the database, or the role by default, has another
 		"--snapshot=" + snapshot, "--file=" + file, "--dbname=" + dsn}
-	for _, schema := range without {
-		args = append(args, `--exclude-schema="`+strings.ReplaceAll(schema, `"`, `""`)+`"`)
-	}
-	cmd := exec.CommandContext(ctx, t.Dump, args...)
+	cmd := exec.CommandContext(ctx, t.Dump, append(args, without.dumpArgs()...)...)
 	// Where a default turns the setting off, pg_dump writes string constants that mean something else in our sessions.
 	cmd.Env = append(os.Environ(), "PGAPPNAME=pgconvoy pg_dump",
 		strings.TrimSpace("PGOPTIONS="+os.Getenv("PGOPTIONS")+" -c standard_conforming_strings=on"))

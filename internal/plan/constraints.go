@@ -339,6 +339,10 @@ func (b *builder) foreignKeys() error {
 	return nil
 }
 
+// ValidationOf stands, among what is skipped, before a foreign key that is added
+// without a look at the rows.
+const ValidationOf = "validation of "
+
 // foreignKey adds one foreign key. references is nil if the referenced table
 // belongs to an extension: its rows are there after CREATE EXTENSION, or with
 // those of the configuration tables, and it may well be partitioned.
@@ -351,6 +355,16 @@ func (b *builder) foreignKey(f pg.ForeignKey, table pg.Relation, references *pg.
 	// Small tables are checked in less time than another task takes.
 	small := b.bundled[f.Table] && b.bundled[f.References]
 	apart := f.Validated && f.Enforced && !small && (!partitioned || b.in.TargetMajor >= 18)
+	partial := b.in.Scope.Table(f.References).Partial()
+	if partial && f.Validated && f.Enforced {
+		if table.Kind == "p" && b.in.TargetMajor < 18 {
+			b.skip("constraint "+f.Name+" of "+nameOf(table).String(), "not all rows of "+nameOf(*references).String()+
+				" are copied, and before 18 a foreign key of a partitioned table cannot be added NOT VALID")
+			return nil
+		}
+		apart = true
+		b.skip(ValidationOf+"constraint "+f.Name+" of "+nameOf(table).String(), "not all rows of "+nameOf(*references).String()+" are copied; the foreign key is added NOT VALID")
+	}
 	only, suffix := "ONLY ", ""
 	if table.Kind == "p" {
 		only = ""
@@ -367,7 +381,7 @@ func (b *builder) foreignKey(f pg.ForeignKey, table pg.Relation, references *pg.
 	if err := b.add(add, tasks.Statements{On: on(table), Statements: []tasks.Statement{{Label: sql, SQL: sql}}}); err != nil {
 		return err
 	}
-	if !apart {
+	if !apart || partial {
 		return nil
 	}
 	validate := tasks.Task{

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/pgconvoy/pgconvoy/internal/filter"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
@@ -41,7 +42,9 @@ type Input struct {
 	Late        []tasks.Statement   // about the target database itself, at the very end
 	Bounds      map[uint32][]string // ascending key bounds of the tables that [KeySplits] named
 	TargetMajor int
-	SameText    bool // encoding and collation of both databases agree, so text hashes to the same partition
+	SameText    bool            // encoding and collation of both databases agree, so text hashes to the same partition
+	Scope       filter.Scope    // what was decided for single tables; the catalog holds what is copied only
+	Skipped     []tasks.Skipped // what is left out by that
 }
 
 // Build makes the plan.
@@ -131,6 +134,7 @@ func newBuilder(in Input) *builder {
 		analyzed: map[uint32]tasks.Group{},
 		entrySQL: map[int]pg.EntrySQL{},
 	}
+	b.plan.Skipped = slices.Clone(in.Skipped)
 	b.around()
 	in = b.in
 	for i := range in.Catalog.Tables {

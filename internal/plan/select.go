@@ -24,12 +24,6 @@ type Selection struct {
 	fkeys    map[uint32]bool
 }
 
-// The catalogs that archive entries are numbered in.
-const (
-	classRelation   = 1259 // pg_class
-	classConstraint = 2606 // pg_constraint
-)
-
 // Select places the entries. It fails if an entry has no place, which means
 // that this pg_dump writes something that this version does not know.
 func Select(cat pg.Catalog, entries []pg.Entry) (Selection, error) {
@@ -108,11 +102,11 @@ func (s *Selection) later(e pg.Entry, rest map[int]bool) {
 // replace reports whether a task does what the entry would.
 func (s *Selection) replace(e pg.Entry, indexes, constraints, fkeys map[uint32]uint32) bool {
 	switch {
-	case e.Desc == "INDEX" && e.ClassID == classRelation && indexes[e.OID] != 0:
+	case e.Desc == "INDEX" && e.ClassID == pg.ClassRelation && indexes[e.OID] != 0:
 		s.indexes[e.OID] = true
-	case e.Desc == "CONSTRAINT" && e.ClassID == classConstraint && constraints[e.OID] != 0:
+	case e.Desc == "CONSTRAINT" && e.ClassID == pg.ClassConstraint && constraints[e.OID] != 0:
 		s.indexes[constraints[e.OID]] = true
-	case e.Desc == "FK CONSTRAINT" && e.ClassID == classConstraint && fkeys[e.OID] != 0:
+	case e.Desc == "FK CONSTRAINT" && e.ClassID == pg.ClassConstraint && fkeys[e.OID] != 0:
 		s.fkeys[e.OID] = true
 	default:
 		return false

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pgconvoy/pgconvoy/internal/filter"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
@@ -20,7 +21,11 @@ func (b *builder) tables() error {
 		case r.Kind != "r":
 		case !b.has(r.OID):
 			b.skip("table "+nameOf(r).String(), "pg_dump leaves it out")
-		case b.in.Options.BundleMaxTable > 0 && r.Bytes <= b.in.Options.BundleMaxTable && b.loadRoot(r) == nil:
+		case b.in.Scope.Table(r.OID).NoRows:
+			if err := b.afterCopy(r, tasks.WaveSchema); err != nil {
+				return err
+			}
+		case b.in.Options.BundleMaxTable > 0 && r.Bytes <= b.in.Options.BundleMaxTable && b.loadRoot(r) == nil && b.in.Scope.Table(r.OID).Parts <= 1:
 			small = append(small, r)
 		default:
 			if err := b.table(r); err != nil {
@@ -34,6 +39,11 @@ func (b *builder) tables() error {
 // table adds the tasks of one table that has them to itself.
 func (b *builder) table(r pg.Relation) error {
 	root := b.loadRoot(r)
+	if root != nil {
+		if err := b.wholeTree(r, *root); err != nil {
+			return err
+		}
+	}
 	copied := tasks.Group(fmt.Sprintf("copy:%d", r.OID))
 	if root != nil {
 		// Rows may land in any of the root's leaves, so all of them wait for all copies.
@@ -41,7 +51,7 @@ func (b *builder) table(r pg.Relation) error {
 	}
 	parts := b.parts(r)
 	for i, p := range parts {
-		spec := tasks.Copy{Table: tableOf(r), Part: p, Freeze: len(parts) == 1 && root == nil && freezable(r), Binary: b.binary(r), Digest: b.digests()}
+		spec := tasks.Copy{Table: tableOf(r), Part: p, Where: b.where(r), Freeze: len(parts) == 1 && root == nil && freezable(r), Binary: b.binary(r), Digest: b.digests()}
 		item := "all"
 		if len(parts) > 1 {
 			spec.Parts = len(parts)
@@ -65,6 +75,27 @@ func (b *builder) table(r pg.Relation) error {
 		b.verifyLater(r)
 	}
 	return b.afterCopy(r, copied)
+}
+
+// where returns the condition that the copied rows of the table meet, "" if all
+// are copied.
+func (b *builder) where(r pg.Relation) string {
+	where := b.in.Scope.Table(r.OID).Where
+	if strings.Contains(where, "--") {
+		where += "\n" // ends a comment, which would go on to what follows
+	}
+	return where
+}
+
+// wholeTree refuses a choice among the partitions of a table that rows are loaded
+// through: which of them a row lands in is up to the target.
+func (b *builder) wholeTree(r, root pg.Relation) error {
+	own, all := b.in.Scope.Table(r.OID), b.in.Scope.Table(root.OID)
+	if !all.Torn && own.Where == all.Where && slices.Equal(own.Columns, all.Columns) {
+		return nil
+	}
+	return tasks.WithHint(fmt.Errorf("partitions of %s cannot be chosen one by one: its rows are hashed to other partitions on the target", nameOf(root)),
+		"choose the partitioned table as a whole")
 }
 
 // afterCopy adds the indexes, the attach task and the ANALYZE of a table.
@@ -175,7 +206,7 @@ func (b *builder) bundle(name string, tables []pg.Relation, bytes int64) error {
 		if err != nil {
 			return err
 		}
-		loaded := tasks.Loaded{Copy: tasks.Copy{Table: tableOf(r), Freeze: freezable(r) && r.Bytes >= freezeFrom, Binary: b.binary(r), Digest: b.digests()}, After: after}
+		loaded := tasks.Loaded{Copy: tasks.Copy{Table: tableOf(r), Where: b.where(r), Freeze: freezable(r) && r.Bytes >= freezeFrom, Binary: b.binary(r), Digest: b.digests()}, After: after}
 		switch {
 		case b.analyzedLate(r):
 			if err := b.analyzeLate(r); err != nil {
@@ -251,8 +282,12 @@ func (b *builder) loadRoot(r pg.Relation) *pg.Relation {
 }
 
 // splittable reports whether the table is large enough to be copied in parts,
-// and in how many.
-func splittable(o Options, r pg.Relation) (parts int, ok bool) {
+// and in how many; or whether a person has said so.
+func splittable(o Options, r pg.Relation, chosen filter.Table) (parts int, ok bool) {
+	if chosen.Parts > 0 {
+		parts = int(min(int64(chosen.Parts), max(r.Blocks, 1)))
+		return parts, parts > 1
+	}
 	if r.Bytes <= o.SplitLargerThan || o.SplitLargerThan <= 0 {
 		return 1, false
 	}
@@ -288,10 +323,10 @@ type KeySplit struct {
 
 // KeySplits returns the tables that are split by key, for which
 // [Input.Bounds] needs bounds.
-func KeySplits(o Options, cat pg.Catalog) []KeySplit {
+func KeySplits(o Options, cat pg.Catalog, scope filter.Scope) []KeySplit {
 	var splits []KeySplit
 	for _, r := range cat.Tables {
-		if parts, ok := splittable(o, r); ok && r.Kind == "r" && !byBlocks(cat.Version, r) && r.SplitKey != "" {
+		if parts, ok := splittable(o, r, scope.Table(r.OID)); ok && r.Kind == "r" && !byBlocks(cat.Version, r) && r.SplitKey != "" {
 			splits = append(splits, KeySplit{r.OID, nameOf(r), r.SplitKey, r.Blocks, parts})
 		}
 	}
@@ -304,14 +339,14 @@ func (b *builder) parts(r pg.Relation) []tasks.Part { return b.partsOn(b.in.Cata
 
 // partsOn returns the parts that a server of the version reads a table in.
 func (b *builder) partsOn(version int, r pg.Relation) []tasks.Part {
-	return Parts(b.in.Options, version, r, b.in.Bounds[r.OID])
+	return Parts(b.in.Options, version, r, b.in.Scope.Table(r.OID), b.in.Bounds[r.OID])
 }
 
 // Parts returns the parts that a server of the version (server_version_num) reads
 // a table in, a single zero part for the whole table. The bounds are those that
 // [KeySplits] asks for.
-func Parts(o Options, version int, r pg.Relation, keyBounds []string) []tasks.Part {
-	parts, ok := splittable(o, r)
+func Parts(o Options, version int, r pg.Relation, chosen filter.Table, keyBounds []string) []tasks.Part {
+	parts, ok := splittable(o, r, chosen)
 	switch {
 	case !ok:
 		return []tasks.Part{{}}

@@ -173,11 +173,11 @@ func TestKeySplitsNamesWhatNeedsBounds(t *testing.T) {
 	w.table("by_blocks", 200*mb, keyed)
 	w.table("no_key", 200*mb, func(r *pg.Relation) { r.AccessMethod = "columnar" })
 	w.table("by_key", 200*mb, keyed, func(r *pg.Relation) { r.AccessMethod = "columnar" })
-	splits := plan.KeySplits(w.Options, w.Catalog)
+	splits := plan.KeySplits(w.Options, w.Catalog, w.Scope)
 	require.Len(t, splits, 1)
 	require.Equal(t, plan.KeySplit{Table: splits[0].Table, Name: tasks.Name{Schema: "public", Name: "by_key"}, Key: "id", Blocks: 25600, NumParts: 2}, splits[0])
 	w.Options.SplitLargerThan = 0
-	require.Empty(t, plan.KeySplits(w.Options, w.Catalog))
+	require.Empty(t, plan.KeySplits(w.Options, w.Catalog, w.Scope))
 }
 
 // A part for every row: whatever the number of blocks, bounds ascend and none

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pgconvoy/pgconvoy/internal/filter"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
@@ -31,7 +32,7 @@ func (b *builder) roots() []verified {
 	var roots []verified
 	position := map[uint32]int{}
 	for _, leaf := range b.in.Catalog.Tables {
-		if leaf.Kind != "r" || !b.has(leaf.OID) {
+		if leaf.Kind != "r" || !b.has(leaf.OID) || b.in.Scope.Table(leaf.OID).NoRows {
 			continue
 		}
 		root := b.loadRoot(leaf)
@@ -161,6 +162,7 @@ type CompareInput struct {
 	Bounds         map[uint32][]string // as in [Input]
 	SameText       bool                // as in [Input]
 	Snapshots      [2]string           // exported ones, of source and target
+	Scope          filter.Scope        // as in [Input], of the source
 }
 
 // Compare makes the plan that compares every table of the source with the one
@@ -170,13 +172,13 @@ type CompareInput struct {
 func Compare(in CompareInput) (p tasks.Plan, found []tasks.Difference, tables int, err error) {
 	b := newBuilder(Input{
 		Options: in.Options, Catalog: in.Source, Bounds: in.Bounds, SameText: in.SameText,
-		Selection: Selection{tables: map[uint32]bool{}},
+		Selection: Selection{tables: map[uint32]bool{}}, Scope: in.Scope,
 	})
 	for _, r := range in.Source.Tables {
 		b.in.Selection.tables[r.OID] = true
 	}
 	for _, r := range in.Source.Tables {
-		if r.Kind == "r" && b.loadRoot(r) == nil {
+		if r.Kind == "r" && b.loadRoot(r) == nil && !in.Scope.Table(r.OID).NoRows {
 			b.verifyLater(r)
 		}
 	}
@@ -187,6 +189,7 @@ func Compare(in CompareInput) (p tasks.Plan, found []tasks.Difference, tables in
 	var list []verified
 	for _, v := range slices.Concat(b.verified, b.roots()) {
 		tables++
+		v.table.Where = b.where(pg.Relation{OID: v.table.OID})
 		if d := unlike(v.table, there); d != nil {
 			found = append(found, *d)
 		} else {

@@ -73,7 +73,7 @@ func (p *Prepared) roles(ctx context.Context, d pg.Database) ([]tasks.Step, []st
 	}
 	in := plan.RolesInput{Around: p.around, SourceMajor: p.checking.Major(), Session: plan.RoleSession{Major: p.target.Major()}}
 	var err error
-	if in.Named, in.Owns, err = check.NamedRoles(ctx, p.checking, in.Around); err != nil {
+	if in.Named, in.Owns, err = check.NamedRoles(ctx, p.checking, in.Around, check.Choice{Scope: p.scope, Without: p.without}); err != nil {
 		return nil, nil, err
 	}
 	in.Named = append(in.Named, p.namedBy(d)...)

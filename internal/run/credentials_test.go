@@ -99,7 +99,7 @@ func TestPasswordIsResolvedForEachConnection(t *testing.T) {
 			require.NoError(t, err)
 			snapshot, err := pg.ExportSnapshot(t.Context(), second)
 			require.NoError(t, err)
-			require.NoError(t, tools.DumpSchema(t.Context(), o, snapshot.Name, filepath.Join(t.TempDir(), "dump"), nil), "pg_dump has it, too")
+			require.NoError(t, tools.DumpSchema(t.Context(), o, snapshot.Name, filepath.Join(t.TempDir(), "dump"), pg.Without{}), "pg_dump has it, too")
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgconvoy/pgconvoy/internal/check"
+	"github.com/pgconvoy/pgconvoy/internal/filter"
 	"github.com/pgconvoy/pgconvoy/internal/ledger"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/plan"
@@ -57,7 +58,7 @@ func List(ctx context.Context, o Options, what string) (tasks.Listing, error) {
 // name ends so, and counts otherwise.
 func queryList(ctx context.Context, c *pg.Conn, sql string) (tasks.Listing, error) {
 	var l tasks.Listing
-	rows, err := c.Query(ctx, sql, []string{ledger.Schema})
+	rows, err := c.Query(ctx, sql, pg.Without{Schemas: []string{ledger.Schema}})
 	if err != nil {
 		return l, err
 	}
@@ -96,7 +97,7 @@ type sized struct {
 func readSized(ctx context.Context, c *pg.Conn) (sized, error) {
 	s := sized{indexes: map[uint32]int64{}}
 	var err error
-	if s.Catalog, err = pg.ReadCatalog(ctx, c, []string{ledger.Schema}); err != nil {
+	if s.Catalog, err = pg.ReadCatalog(ctx, c, pg.Without{Schemas: []string{ledger.Schema}}); err != nil {
 		return s, err
 	}
 	for _, x := range s.Indexes {
@@ -137,13 +138,13 @@ func listTables(ctx context.Context, c *pg.Conn, _ Options) (tasks.Listing, erro
 
 func listParts(ctx context.Context, c *pg.Conn, o Options) (tasks.Listing, error) {
 	l := tasks.Listing{Columns: []tasks.ListColumn{textColumn("table"), countColumn("part"), countColumn("parts"), bytesColumn("bytes"), textColumn("rows where")}}
-	cat, err := pg.ReadCatalog(ctx, c, []string{ledger.Schema})
+	cat, err := pg.ReadCatalog(ctx, c, pg.Without{Schemas: []string{ledger.Schema}})
 	if err != nil {
 		return l, err
 	}
 	options := planOptions(o.Config)
 	bounds := map[uint32][]string{}
-	for _, s := range plan.KeySplits(options, cat) {
+	for _, s := range plan.KeySplits(options, cat, filter.Scope{}) {
 		if bounds[s.Table], err = pg.KeyBounds(ctx, c, s.Name.String(), s.Key, s.Blocks, s.NumParts); err != nil {
 			return l, err
 		}
@@ -152,7 +153,7 @@ func listParts(ctx context.Context, c *pg.Conn, o Options) (tasks.Listing, error
 		if r.Kind != "r" {
 			continue
 		}
-		parts := plan.Parts(options, cat.Version, r, bounds[r.OID])
+		parts := plan.Parts(options, cat.Version, r, filter.Table{}, bounds[r.OID])
 		for i, p := range parts {
 			where := ""
 			if !p.IsWhole() {
@@ -167,7 +168,7 @@ func listParts(ctx context.Context, c *pg.Conn, o Options) (tasks.Listing, error
 
 func listIndexes(ctx context.Context, c *pg.Conn, _ Options) (tasks.Listing, error) {
 	l := tasks.Listing{Columns: []tasks.ListColumn{textColumn("index"), textColumn("table"), bytesColumn("bytes"), textColumn("constraint"), textColumn("definition")}}
-	cat, err := pg.ReadCatalog(ctx, c, []string{ledger.Schema})
+	cat, err := pg.ReadCatalog(ctx, c, pg.Without{Schemas: []string{ledger.Schema}})
 	if err != nil {
 		return l, err
 	}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/config"
-	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/filter"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/plan"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
@@ -26,11 +26,16 @@ type Prepared struct {
 	Options
 	Plan tasks.Plan
 
+	rules   filter.Rules
+	scope   filter.Scope
+	without pg.Without // what is left out of the source, our ledger included
+
 	source, target *pg.Conn
 	checking       *pg.Conn // on the source, beside the session with the snapshot; nil if there is none
 	fingerprint    tasks.Fingerprint
 	snapshot       pg.Snapshot
 	catalog        pg.Catalog
+	deps           []pg.Dependency // of the source's objects; none if all are copied
 	toc            pg.Archive
 	tools          pg.Tools
 	dir            string // of temporary files
@@ -124,22 +129,36 @@ func begin(ctx context.Context, o Options) (*Prepared, *check.Preflight, error) 
 	if err != nil {
 		return nil, nil, err
 	}
+	rules, err := rulesOf(o.Config)
+	if err != nil {
+		return nil, nil, err
+	}
 	p, err := connectBoth(ctx, o)
 	if err != nil {
 		return nil, nil, err
 	}
 	p.around = around
-	var toolsErr error
-	p.tools, toolsErr = pg.FindTools(ctx, o.Config.PGBindir, p.source.Major(), p.target.Major())
-	preflight, err := check.Begin(ctx, check.Input{
-		Source: p.source, Target: p.target, Connections: connections(o.Config), Tools: p.tools, ToolsErr: toolsErr,
-		Around: around, Roles: o.Config.Roles != config.RolesNone, RolePasswords: o.Config.RolePasswords,
-	})
+	p.rules = rules
+	preflight, err := p.beginPreflight(ctx)
 	if err != nil {
 		p.Close()
 		return nil, nil, err
 	}
 	return p, preflight, nil
+}
+
+func (p *Prepared) beginPreflight(ctx context.Context) (*check.Preflight, error) {
+	found, err := p.choose(ctx, p.source)
+	if err != nil {
+		return nil, err
+	}
+	var toolsErr error
+	p.tools, toolsErr = pg.FindTools(ctx, p.Config.PGBindir, p.source.Major(), p.target.Major())
+	return check.Begin(ctx, check.Input{
+		Source: p.source, Target: p.target, Connections: connections(p.Config), Tools: p.tools, ToolsErr: toolsErr,
+		Around: p.around, Roles: p.Config.Roles != config.RolesNone, RolePasswords: p.Config.RolePasswords,
+		Choice: check.Choice{Scope: p.scope, Without: p.without, Found: found},
+	})
 }
 
 // finish ends the preflight and logs its warnings.
@@ -218,8 +237,7 @@ func (p *Prepared) liveTarget(ctx context.Context) (*pg.Conn, error) {
 
 // readOnce locks the tables, takes a snapshot, and reads catalog and archive in it.
 func (p *Prepared) readOnce(ctx context.Context) error {
-	without := []string{ledger.Schema}
-	if err := p.lock(ctx, without); err != nil {
+	if err := p.lock(ctx); err != nil {
 		if pg.IsCode(err, "42P01") || pg.IsCode(err, "3F000") {
 			return fmt.Errorf("%w: %w", errChanged, err)
 		}
@@ -230,15 +248,18 @@ func (p *Prepared) readOnce(ctx context.Context) error {
 	group, reading := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		var err error
-		if err = p.tools.DumpSchema(reading, p.database(pg.Source), p.snapshot.Name, p.archive, without); err == nil {
+		if err = p.tools.DumpSchema(reading, p.database(pg.Source), p.snapshot.Name, p.archive, p.without); err == nil {
 			p.toc, err = p.tools.ReadArchive(reading, p.archive)
 		}
 		return err
 	})
 	group.Go(func() error {
 		var err error
-		if p.catalog, err = pg.ReadCatalog(reading, p.source, without); errors.Is(err, pg.ErrRewritten) {
+		if p.catalog, err = pg.ReadCatalog(reading, p.source, p.without); errors.Is(err, pg.ErrRewritten) {
 			return fmt.Errorf("%w: %w", errChanged, err)
+		}
+		if err == nil && !p.scope.All() {
+			p.deps, err = pg.ReadDependencies(reading, p.source)
 		}
 		if err != nil {
 			return err
@@ -254,15 +275,22 @@ const lockWait = "60s"
 
 // lock locks the tables and then takes the snapshot, so that it shows them as
 // they stay. Tables that appeared in between are locked in the end.
-func (p *Prepared) lock(ctx context.Context, without []string) error {
-	known, err := pg.TableNames(ctx, p.source, without)
+func (p *Prepared) lock(ctx context.Context) error {
+	known, err := pg.TableNames(ctx, p.source, p.without)
 	if err != nil {
 		return err
 	}
 	if p.snapshot, err = pg.ExportLocked(ctx, p.source, known, lockWait); err != nil {
 		return err
 	}
-	names, err := pg.TableNames(ctx, p.source, without)
+	found, err := p.choose(ctx, p.source) // in the snapshot
+	if err == nil {
+		err = found.Err()
+	}
+	if err != nil {
+		return err
+	}
+	names, err := pg.TableNames(ctx, p.source, p.without)
 	if err != nil {
 		return err
 	}
@@ -300,9 +328,18 @@ func unchanged(cat pg.Catalog) error {
 
 // build makes the plan, and lets go of what was read for it.
 func (p *Prepared) build(ctx context.Context) error {
-	cat, archive := p.catalog, p.toc
-	p.catalog, p.toc = pg.Catalog{}, pg.Archive{}
-	selection, err := plan.Select(cat, archive.Entries)
+	cat, archive, deps := p.catalog, p.toc, p.deps
+	p.catalog, p.toc, p.deps = pg.Catalog{}, pg.Archive{}, nil
+	entries := archive.Entries
+	var skipped []tasks.Skipped
+	if !p.scope.All() {
+		choice, names, err := p.follow(ctx, deps, entries)
+		if err != nil {
+			return err
+		}
+		cat, entries, skipped = choice.Prune(cat), choice.Entries, choice.Skipped(names)
+	}
+	selection, err := plan.Select(cat, entries)
 	if err != nil {
 		return err
 	}
@@ -313,7 +350,7 @@ func (p *Prepared) build(ctx context.Context) error {
 	options := planOptions(p.Config)
 	options.Around = p.around
 	bounds := map[uint32][]string{}
-	for _, s := range plan.KeySplits(options, cat) {
+	for _, s := range plan.KeySplits(options, cat, p.scope) {
 		bounds[s.Table], err = pg.KeyBounds(ctx, p.source, s.Name.String(), s.Key, s.Blocks, s.NumParts)
 		if err != nil {
 			return err
@@ -325,7 +362,7 @@ func (p *Prepared) build(ctx context.Context) error {
 	}
 	p.Plan, err = plan.Build(plan.Input{
 		Options: options, Catalog: cat, Selection: selection, SQL: sql, Bounds: bounds, Late: p.late, NoLabels: p.noLabels,
-		TargetMajor: p.target.Major(), SameText: same,
+		TargetMajor: p.target.Major(), SameText: same, Scope: p.scope, Skipped: skipped,
 	})
 	p.Plan.Steps = p.steps
 	return err

@@ -11,7 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/pgconvoy/pgconvoy/internal/ledger"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
@@ -104,7 +103,7 @@ func (r *running) sameShape(ctx context.Context, snapshot string) error {
 	if err != nil {
 		return err
 	}
-	if err := tools.DumpSchema(ctx, r.database(pg.Source), snapshot, fresh, []string{ledger.Schema}); err != nil {
+	if err := tools.DumpSchema(ctx, r.database(pg.Source), snapshot, fresh, p.without); err != nil {
 		return err
 	}
 	same, err := tools.SameSchema(ctx, planned, fresh)

@@ -86,6 +86,9 @@ func find(ctx context.Context, o Options) (_ *Prepared, _ *ledger.Ledger, err er
 	if err != nil {
 		return nil, nil, err
 	}
+	if p.without, err = l.Without(ctx, p.target); err != nil {
+		return nil, nil, err
+	}
 	if err := p.fingerprints(ctx); err != nil {
 		return nil, nil, err
 	}

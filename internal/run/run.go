@@ -138,7 +138,7 @@ func (p *Prepared) writeLedger(ctx context.Context) (*ledger.Ledger, error) {
 	}
 	l, err := ledger.Create(ctx, p.target, ledger.New{
 		Run:     tasks.RunID{Name: p.Config.Run, UID: uid.String(), FP: p.fingerprint},
-		Version: p.Version, ConfigDigest: configDigest(p.Config), Planner: fleet.Name(), Snapshot: p.snapshot, Mark: mark, Archive: archive,
+		Version: p.Version, ConfigDigest: configDigest(p.Config), Without: p.without, Planner: fleet.Name(), Snapshot: p.snapshot, Mark: mark, Archive: archive,
 	}, p.Plan)
 	if err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"strings"
 
-	"github.com/pgconvoy/pgconvoy/internal/ledger"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
@@ -192,7 +191,7 @@ func (r *running) lockedSnapshot(ctx context.Context) (*pg.Conn, pg.Snapshot, er
 	if err != nil {
 		return nil, pg.Snapshot{}, err
 	}
-	names, err := pg.TableNames(ctx, c, []string{ledger.Schema})
+	names, err := pg.TableNames(ctx, c, r.prepared.without)
 	if err == nil {
 		var s pg.Snapshot
 		if s, err = pg.ExportLocked(ctx, c, names, lockWait); err == nil {

@@ -57,11 +57,16 @@ func Verify(ctx context.Context, o Options) (result tasks.Comparison, err error)
 		o.Config.Verify = config.VerifyRows
 	}
 	result.Level = string(o.Config.Verify)
+	rules, err := rulesOf(o.Config)
+	if err != nil {
+		return result, err
+	}
 	p, err := connectBoth(ctx, o)
 	if err != nil {
 		return result, err
 	}
 	defer p.Close()
+	p.rules = rules
 	if err := own(ctx, p.target); err != nil {
 		return result, err
 	}
@@ -130,7 +135,6 @@ func connectBoth(ctx context.Context, o Options) (*Prepared, error) {
 // and makes the plan. It returns the differences that show without a look at
 // the rows.
 func (p *Prepared) planComparison(ctx context.Context, keeper *pg.Conn, result *tasks.Comparison) (known []tasks.Difference, err error) {
-	without := []string{ledger.Schema}
 	in := plan.CompareInput{Options: planOptions(p.Config), Bounds: map[uint32][]string{}}
 	if p.snapshot, err = pg.ExportSnapshot(ctx, p.source); err != nil {
 		return nil, fmt.Errorf("source: %w", err)
@@ -140,13 +144,21 @@ func (p *Prepared) planComparison(ctx context.Context, keeper *pg.Conn, result *
 		return nil, fmt.Errorf("target: %w", err)
 	}
 	in.Snapshots = [2]string{p.snapshot.Name, ours.Name}
-	if in.Source, err = pg.ReadCatalog(ctx, p.source, without); err != nil {
+	found, err := p.choose(ctx, p.source)
+	if err == nil {
+		err = found.Err()
+	}
+	if err != nil {
 		return nil, err
 	}
-	if in.Target, err = pg.ReadCatalog(ctx, keeper, without); err != nil {
+	if in.Source, err = pg.ReadCatalog(ctx, p.source, p.without); err != nil {
 		return nil, err
 	}
-	for _, s := range plan.KeySplits(in.Options, in.Source) {
+	if in.Target, err = pg.ReadCatalog(ctx, keeper, pg.Without{Schemas: []string{ledger.Schema}}); err != nil {
+		return nil, err
+	}
+	in.Source, in.Scope = p.scope.Narrow(in.Source), p.scope
+	for _, s := range plan.KeySplits(in.Options, in.Source, p.scope) {
 		if in.Bounds[s.Table], err = pg.KeyBounds(ctx, p.source, s.Name.String(), s.Key, s.Blocks, s.NumParts); err != nil {
 			return nil, err
 		}

@@ -43,16 +43,21 @@ func (c Copy) SourceSQL() string {
 // that [Copy.SourceSQL] reads. An empty list of expressions is valid SQL and
 // yields rows without columns.
 func (c Copy) SelectSQL(exprs string) string {
-	sql := fmt.Sprintf("SELECT %s FROM ONLY %s", exprs, c.Table.Name)
+	return fmt.Sprintf("SELECT %s FROM ONLY %s", exprs, c.Table.Name) + condition(c.Where, c.Part)
+}
+
+// condition returns the WHERE of the rows of a part that meet a condition, which
+// may be "".
+func condition(where string, p Part) string {
 	switch {
-	case c.Where != "" && !c.Part.IsWhole():
-		return fmt.Sprintf("%s WHERE (%s) AND %s", sql, c.Where, c.Part.Predicate())
-	case c.Where != "":
-		return sql + " WHERE " + c.Where
-	case !c.Part.IsWhole():
-		return sql + " WHERE " + c.Part.Predicate()
+	case where != "" && !p.IsWhole():
+		return fmt.Sprintf(" WHERE (%s) AND %s", where, p.Predicate())
+	case where != "":
+		return " WHERE " + where
+	case !p.IsWhole():
+		return " WHERE " + p.Predicate()
 	}
-	return sql
+	return ""
 }
 
 // TargetSQL returns the COPY that loads the rows. Without columns the list is
@@ -188,6 +193,7 @@ type Verify struct {
 type VerifyTable struct {
 	Table
 	Part    Part   `json:"part,omitzero"`     // only these rows are measured
+	Where   string `json:"where,omitempty"`   // and of them those that meet the condition
 	Descend bool   `json:"descend,omitempty"` // with the rows of its partitions: those may lie in others on the target
 	Leaves  []Name `json:"leaves,omitempty"`  // the partitions that Descend means
 }
@@ -199,9 +205,5 @@ func (v VerifyTable) SelectSQL(exprs string) string {
 	if v.Descend {
 		only = ""
 	}
-	sql := fmt.Sprintf("SELECT %s FROM %s%s", exprs, only, v.Name)
-	if !v.Part.IsWhole() {
-		sql += " WHERE " + v.Part.Predicate()
-	}
-	return sql
+	return fmt.Sprintf("SELECT %s FROM %s%s", exprs, only, v.Name) + condition(v.Where, v.Part)
 }

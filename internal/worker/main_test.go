@@ -107,7 +107,7 @@ func (b *bundle) snapshot(t *testing.T) pg.Snapshot {
 	if b.keeper.PgConn().TxStatus() == 'I' {
 		_, err := pg.ExportSnapshot(t.Context(), b.keeper)
 		require.NoError(t, err)
-		b.catalog, err = pg.ReadCatalog(t.Context(), b.keeper, nil)
+		b.catalog, err = pg.ReadCatalog(t.Context(), b.keeper, pg.Without{})
 		require.NoError(t, err)
 	}
 	var s pg.Snapshot

@@ -1,5 +1,5 @@
 WITH space AS (
-	SELECT n.oid, n.nspname, n.nspname ~ '^pg_' OR n.nspname = 'information_schema' AS system, n.nspname = 'pgconvoy' AS ledger
+	SELECT n.oid, n.nspname, n.nspname ~ '^pg_' OR n.nspname = 'information_schema' AS system, n.nspname IN ($schemas) AS ledger
 	FROM pg_catalog.pg_namespace n
 ), member AS MATERIALIZED (
 	SELECT d.classid, d.objid FROM pg_catalog.pg_depend d WHERE d.deptype = 'e' AND d.objsubid = 0
@@ -59,6 +59,6 @@ WITH space AS (
 		l.kind || ' ' || pg_catalog.concat_ws('.', pg_catalog.quote_ident(s.nspname), CASE l.kind WHEN 'large object' THEN l.name ELSE pg_catalog.quote_ident(l.name) END) AS label,
 		m.objid IS NOT NULL AS member,
 		CASE WHEN l.space <> 0 THEN s.system ELSE l.kind <> 'large object' AND l.oid < 16384 END AS system,
-		coalesce(s.ledger, false) AS ledger
+		coalesce(s.ledger, false) OR l.class = 'pg_catalog.pg_class'::regclass AND l.oid = ANY ('{$relations}'::oid[]) AS ledger
 	FROM listed l LEFT JOIN space s ON s.oid = l.space LEFT JOIN member m ON m.classid = l.class AND m.objid = l.oid
 )

@@ -8,6 +8,7 @@ CREATE TABLE pgconvoy.run (
     target text NOT NULL,
     version text NOT NULL,          -- of the planner
     config_digest text NOT NULL,
+    without jsonb NOT NULL,         -- what of the source was left out when it was read
     digest_key bytea NOT NULL,      -- that rows are hashed under
     target_start timestamptz NOT NULL,  -- a later postmaster means that commits may be lost
     planner text,                   -- host/pid of the last planner that owned the run
