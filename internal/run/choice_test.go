@@ -1,6 +1,8 @@
 package run_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -301,4 +303,38 @@ func TestWrongChoicesAreReportedTogether(t *testing.T) {
 	_, err = run.Run(t.Context(), o)
 	require.ErrorContains(t, err, "table app.customers is chosen and cannot be made: it needs")
 	require.True(t, dst.Empty(t))
+}
+
+// A filter file of pgcopydb chooses as its documentation says, beside the settings.
+func TestFilterFileChooses(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "filters.ini")
+	require.NoError(t, os.WriteFile(file, []byte("; a comment\n[exclude-schema]\n~/^sec/\n[exclude-table]\napp.~/^(lines|log)$/\n[exclude-table-data]\napp.orders\n"), 0o600))
+	got := chosen(t, chosenShop, func(c *config.Config) {
+		c.Filter.File, c.Filter.Exclude.Tables = file, config.List{"app.of_mails"}
+	}, "DROP SCHEMA secret CASCADE; DROP TABLE app.lines, app.log CASCADE; DROP VIEW app.of_mails; DELETE FROM app.orders", "REFRESH MATERIALIZED VIEW app.totals")
+	require.Contains(t, got.skipped, `table "app"."log": left out by app.~/^(lines|log)$/ in `+file+":5")
+	require.Equal(t, 1, got.compared)
+
+	c := config.Default()
+	c.Filter.File = file + ".none"
+	c.Filter.Exclude.Tables = config.List{"orders"}
+	require.ErrorContains(t, run.ValidateChoice(c), "no such file")
+	require.ErrorContains(t, run.ValidateChoice(c), "write public.orders")
+}
+
+// A run that is resumed without its settings keeps its choice, also in a new
+// snapshot: one that locked or compared what was left out would fail.
+func TestResumedRunKeepsItsChoice(t *testing.T) {
+	t.Parallel()
+	r := interruptAlone(t, "PGCONVOY_FILTER_EXCLUDE_TABLES=public.whole", "PGCONVOY_TABLES={public.small: {where: id <= 50}}")
+	r.src.Exec(t, "UPDATE small SET note = 'changed' WHERE id % 2 = 0; ALTER TABLE whole ADD COLUMN more int")
+	r.release()
+	report, err := run.Resume(t.Context(), r.o, run.Resumption{Recopy: true})
+	require.NoError(t, err)
+	require.Equal(t, tasks.RunComplete, report.State)
+	require.Equal(t, "50", r.dst.Query(t, "SELECT count(*) FROM small"))
+	require.Equal(t, "25", r.dst.Query(t, "SELECT count(*) FROM small WHERE note = 'changed'"))
+	require.Equal(t, "t", r.dst.Query(t, "SELECT to_regclass('whole') IS NULL"))
+	require.Contains(t, lines(report.Skipped), `table "public"."whole": left out by public.whole`)
 }

@@ -24,6 +24,12 @@ import (
 // startPlanner starts a planner process that is configured by environment alone.
 func startPlanner(t *testing.T, binary string, o run.Options, args ...string) *process {
 	t.Helper()
+	return startPlannerWith(t, binary, o, nil, args...)
+}
+
+// startPlannerWith starts one with more environment variables.
+func startPlannerWith(t *testing.T, binary string, o run.Options, settings []string, args ...string) *process {
+	t.Helper()
 	p := &process{Cmd: exec.CommandContext(context.WithoutCancel(t.Context()), binary, args...)}
 	c := o.Config
 	p.Env = append(os.Environ(), "PGCONVOY_SOURCE_URI="+string(c.Source.URI), "PGCONVOY_TARGET_URI="+string(c.Target.URI),
@@ -31,6 +37,7 @@ func startPlanner(t *testing.T, binary string, o run.Options, args ...string) *p
 		"PGCONVOY_VERIFY="+string(c.Verify), fmt.Sprint("PGCONVOY_KEEP_LEDGER=", c.KeepLedger),
 		fmt.Sprint("PGCONVOY_SPLIT_LARGER_THAN=", int64(c.Split.LargerThan)), fmt.Sprint("PGCONVOY_SPLIT_MAX_PARTS=", c.Split.MaxParts),
 		fmt.Sprint("PGCONVOY_BUNDLE_MAX_TABLE=", int64(c.Bundle.MaxTable)))
+	p.Env = append(p.Env, settings...)
 	return p.launch(t)
 }
 
@@ -51,15 +58,15 @@ type interrupted struct {
 
 // interrupt begins a run with the number of worker processes and kills its
 // planner while copies wait at the gate. Table small and its like are copied
-// then.
-func interrupt(t *testing.T, workers int) *interrupted {
+// then. settings are environment variables of the planner.
+func interrupt(t *testing.T, workers int, settings ...string) *interrupted {
 	t.Helper()
 	// Other tests assign transaction ids on the shared server, and would disprove that nothing has changed.
-	return interruptOf(t, pgtest.Start(t, pgtest.Options{}).Database(t), workers, func() {})
+	return interruptOf(t, pgtest.Start(t, pgtest.Options{}).Database(t), workers, func() {}, settings...)
 }
 
 // interruptOf is interrupt of a run from src; filled is called when that has its rows.
-func interruptOf(t *testing.T, src *pgtest.Database, workers int, filled func()) *interrupted {
+func interruptOf(t *testing.T, src *pgtest.Database, workers int, filled func(), settings ...string) *interrupted {
 	t.Helper()
 	r := &interrupted{src: src, dst: pgtest.Target(t).Database(t)}
 	r.release = gated(t, r.src, r.dst, 30_000)
@@ -74,7 +81,7 @@ func interruptOf(t *testing.T, src *pgtest.Database, workers int, filled func())
 	r.o.Config.KeepLedger = true
 	r.o.Config.Split.LargerThan, r.o.Config.Split.MaxParts = 4<<20, 3
 	r.o.AckWait = 2 * time.Second
-	planner := startPlanner(t, build(t, "planner"), r.o, "run")
+	planner := startPlannerWith(t, build(t, "planner"), r.o, settings, "run")
 	binary := build(t, "worker")
 	for range workers {
 		r.workers = append(r.workers, startWorker(t, binary, r.o))
@@ -130,9 +137,9 @@ func TestLostSnapshotIsProven(t *testing.T) {
 
 // interruptAlone is interrupt with the workers killed, too. Those who resume work
 // themselves.
-func interruptAlone(t *testing.T) *interrupted {
+func interruptAlone(t *testing.T, settings ...string) *interrupted {
 	t.Helper()
-	r := interrupt(t, 1)
+	r := interrupt(t, 1, settings...)
 	r.leaveAlone(t)
 	return r
 }
