@@ -24,13 +24,16 @@ type RoleSession struct {
 	Name                              string
 	Major                             int
 	Superuser, Replication, BypassRLS bool
+	CreateRole                        bool
 	SeesPasswords                     bool // Target has passwords
 }
 
 // Roles returns the steps that make the roles of the source on the target, and
 // what a person should know of it. A role that is there gets what it lacks and
 // loses nothing; what else differs is said. The superuser of initdb and the
-// roles of the system are nobody's to make.
+// roles of the system are nobody's to make. A session that may not make roles
+// does nothing to those that are there either; the preflight refuses it where an
+// object needs one that is missing.
 func Roles(in RolesInput) (steps []tasks.Step, notes []string) {
 	b := roleBuilder{RolesInput: in, have: map[string]pg.Role{}, wanted: map[string]pg.Role{}}
 	for _, r := range in.Target {
@@ -47,6 +50,14 @@ func Roles(in RolesInput) (steps []tasks.Step, notes []string) {
 		r.Name = name
 		b.wanted[name] = r
 		chosen = append(chosen, r)
+	}
+	if !in.Session.Superuser && !in.Session.CreateRole {
+		for _, r := range chosen {
+			if _, there := b.have[r.Name]; !there {
+				b.note("role %s is not on the target, where role %s may not make it", tasks.QuoteIdent(r.Name), tasks.QuoteIdent(in.Session.Name))
+			}
+		}
+		return nil, b.notes
 	}
 	for _, r := range chosen {
 		b.role(r)

@@ -75,7 +75,7 @@ func TestRolesMadeByAnOrdinaryRole(t *testing.T) {
 		16: {`CREATE ROLE "strong" NOINHERIT CREATEROLE CREATEDB LOGIN BYPASSRLS`, `GRANT "strong" TO "me" WITH INHERIT TRUE, SET TRUE`},
 	} {
 		steps, notes := plan.Roles(plan.RolesInput{
-			Source: source, SourceMajor: 15, Owns: []string{"strong"}, Session: plan.RoleSession{Name: "me", Major: major, BypassRLS: true},
+			Source: source, SourceMajor: 15, Owns: []string{"strong"}, Session: plan.RoleSession{Name: "me", Major: major, CreateRole: true, BypassRLS: true},
 		})
 		require.Equal(t, want, labels(steps), major)
 		require.Contains(t, notes, `role "strong" is made without SUPERUSER, which role "me" may not give`)
@@ -96,4 +96,16 @@ func TestPasswordsOfRoles(t *testing.T) {
 	require.Equal(t, `ALTER ROLE "a" PASSWORD 'SCRAM-SHA-256$x'`, steps[3].SQL)
 	require.Len(t, notes, 1)
 	require.Contains(t, notes[0], "MD5 verifier")
+}
+
+// Whoever may not make roles leaves those that are there alone, too.
+func TestRolesOfAnOrdinaryRole(t *testing.T) {
+	t.Parallel()
+	login := func(r *pg.Role) { r.Attributes.Login, r.Comment = true, "a comment" }
+	steps, notes := plan.Roles(plan.RolesInput{
+		Source: []pg.Role{role("there", login), role("missing", login)}, Target: []pg.Role{role("there")},
+		SourceMajor: 15, Session: plan.RoleSession{Name: "me", Major: 15},
+	})
+	require.Empty(t, steps)
+	require.Equal(t, []string{`role "missing" is not on the target, where role "me" may not make it`}, notes)
 }

@@ -87,8 +87,8 @@ func (p *Prepared) roles(ctx context.Context, d pg.Database) ([]tasks.Step, []st
 		return nil, nil, err
 	}
 	s := &in.Session
-	err = p.target.QueryRow(ctx, "SELECT rolname::text, rolsuper, rolreplication, rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user").
-		Scan(&s.Name, &s.Superuser, &s.Replication, &s.BypassRLS)
+	err = p.target.QueryRow(ctx, "SELECT rolname::text, rolsuper, rolcreaterole, rolreplication, rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user").
+		Scan(&s.Name, &s.Superuser, &s.CreateRole, &s.Replication, &s.BypassRLS)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the role of the target: %w", err)
 	}

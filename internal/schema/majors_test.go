@@ -17,7 +17,8 @@ func TestDifferencesBetweenMajors(t *testing.T) {
 	require.Len(t, compare(t, src, dst).Notes, 5)
 	requireInjected(t, src, dst, []struct{ sql, want string }{
 		{`CREATE OR REPLACE VIEW on_view AS SELECT id, "the ""name""" FROM museum.simple WHERE id < 101`,
-			`view "museum"."on_view": query: source has SELECT "simple"."id", "simple"."the ""name""" FROM "museum"."simple" WHERE ("simple"."id" < 100);, target has SELECT "id", "the ""name""" FROM "museum"."simple" WHERE ("id" < 101);`},
+			`view "museum"."on_view": options: source has check_option=local, security_barrier=true, target has none
+view "museum"."on_view": query: source has SELECT "simple"."id", "simple"."the ""name""" FROM "museum"."simple" WHERE ("simple"."id" < 100);, target has SELECT "id", "the ""name""" FROM "museum"."simple" WHERE ("id" < 101);`},
 		{`CREATE TABLE ruled_too (LIKE ruled); CREATE OR REPLACE VIEW with_trigger_too AS SELECT id, t FROM museum.ruled_too`,
 			"table \"museum\".\"ruled_too\": only on the target\nview \"museum\".\"with_trigger_too\": only on the target"},
 		{`CREATE OR REPLACE VIEW with_rule AS SELECT id, t FROM museum.ruled_too`,
@@ -26,7 +27,7 @@ func TestDifferencesBetweenMajors(t *testing.T) {
 		{`GRANT SELECT ON duplicates TO museum_reader`,
 			`table "museum"."duplicates": privileges: source has default, target has "museum_reader"=SELECT/"postgres" "postgres"=DELETE,INSERT,REFERENCES,SELECT,TRIGGER,TRUNCATE,UPDATE/"postgres"`},
 		{`GRANT CREATE ON SCHEMA public TO museum_reader`,
-			`schema "public": privileges: source has "museum_writer"=CREATE/"postgres", target has "museum_reader"=CREATE/"pg_database_owner" "museum_writer"=CREATE/"pg_database_owner"`},
+			`schema "public": privileges: source has "museum_writer"=CREATE/"postgres", target has "museum_reader"=CREATE/"postgres" "museum_writer"=CREATE/"postgres"`},
 		{`ALTER TABLE plain ALTER at SET NOT NULL`, `column "museum"."plain"."at": not null: source has false, target has true`},
 		{`CREATE FUNCTION of_json(json) RETURNS int LANGUAGE sql AS 'SELECT 1'`, `function "museum"."of_json"(json): only on the target`},
 		{`UPDATE pg_extension SET extversion = '0.9' WHERE extname = 'ltree'`,

@@ -161,6 +161,7 @@ critical path: misc.pre-data.c0001 → copy.public.orders.p0001
 	p.Tasks, p.Tables, p.Skipped, p.Critical = p.Tasks[:1], p.Tables[:1], nil, p.Critical[1:]
 	requireText(t, `
 {
+  "steps": [],
   "tables": [
     {
       "table": {
@@ -207,7 +208,7 @@ func TestEmptyPlanHasListsNotNull(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
 	require.NoError(t, ui.Plan(&out, ui.JSON, tasks.Plan{}))
-	require.JSONEq(t, `{"tables": [], "tasks": [], "skipped": [], "critical_path": []}`, out.String())
+	require.JSONEq(t, `{"steps": [], "tables": [], "tasks": [], "skipped": [], "critical_path": []}`, out.String())
 }
 
 func TestComparison(t *testing.T) {
