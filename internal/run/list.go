@@ -58,7 +58,7 @@ func List(ctx context.Context, o Options, what string) (tasks.Listing, error) {
 // name ends so, and counts otherwise.
 func queryList(ctx context.Context, c *pg.Conn, sql string) (tasks.Listing, error) {
 	var l tasks.Listing
-	rows, err := c.Query(ctx, sql, pg.Without{Schemas: []string{ledger.Schema}})
+	rows, err := c.Query(ctx, sql, []string{ledger.Schema})
 	if err != nil {
 		return l, err
 	}
