@@ -40,6 +40,9 @@ type unreadable struct {
 
 // checkSourcePrivileges lists what the role cannot read on the source.
 func checkSourcePrivileges(ctx context.Context, p *probe) (Findings, error) {
+	if p.source.Facts.Superuser { // to ask for 100,000 tables takes seconds
+		return nil, nil
+	}
 	var found Findings
 	schemas, err := queryList(ctx, p.Source, sqlUnusableSchemas, p.Choice.args()...)
 	if err != nil {
