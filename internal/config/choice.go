@@ -43,16 +43,16 @@ func (l *List) UnmarshalText(text []byte) error {
 }
 
 // readNode reads a sequence of names.
-func (l *List) readNode(file string, node *yaml.Node, found *problems) bool {
+func (l *List) readNode(file, path string, node *yaml.Node, found *problems) bool {
 	if node.Kind != yaml.SequenceNode {
-		found.add(at(file, node), "must be a list of names, not "+kindName(node), `write [name, "/regular expression/"]`)
+		found.add(at(file, node), path+": must be a list of names, not "+kindName(node), `write [name, "/regular expression/"]`)
 		return false
 	}
 	*l = nil
 	for _, n := range node.Content {
 		n = target(n)
 		if n.Kind != yaml.ScalarNode || isNull(n) {
-			found.add(at(file, n), "must be a name, not "+kindName(n), "")
+			found.add(at(file, n), path+": must be a name, not "+kindName(n), "")
 			return false
 		}
 		*l = append(*l, n.Value)
@@ -83,7 +83,7 @@ func (t *Tables) UnmarshalText(text []byte) error {
 		return fmt.Errorf(`%q is not a mapping such as {app.orders: {where: "id > 7"}}`, text)
 	}
 	var found problems
-	t.readNode("", target(doc.Content[0]), &found)
+	t.readNode("", "tables", target(doc.Content[0]), &found)
 	lines := make([]error, len(found))
 	for i, p := range found {
 		lines[i] = errors.New(p.What)
@@ -92,9 +92,9 @@ func (t *Tables) UnmarshalText(text []byte) error {
 }
 
 // readNode reads a mapping of tables.
-func (t *Tables) readNode(file string, node *yaml.Node, found *problems) bool {
+func (t *Tables) readNode(file, path string, node *yaml.Node, found *problems) bool {
 	if node.Kind != yaml.MappingNode {
-		found.add(at(file, node), "tables must be a mapping, not "+kindName(node), "its keys are names of tables")
+		found.add(at(file, node), path+" must be a mapping, not "+kindName(node), "its keys are names of tables")
 		return false
 	}
 	*t = nil
@@ -102,17 +102,16 @@ func (t *Tables) readNode(file string, node *yaml.Node, found *problems) bool {
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], target(node.Content[i+1])
 		if slices.ContainsFunc(*t, func(other Table) bool { return other.Name == key.Value }) {
-			found.add(at(file, key), fmt.Sprintf("key %q is here again", "tables."+key.Value), "")
+			found.add(at(file, key), fmt.Sprintf("key %q is here again", path+"."+key.Value), "")
 			continue
 		}
-		*t = append(*t, readTable(file, key, value, found))
+		*t = append(*t, readTable(file, path+"."+key.Value, key.Value, value, found))
 	}
 	return len(*found) == before
 }
 
-func readTable(file string, key, node *yaml.Node, found *problems) Table {
-	t := Table{Name: key.Value}
-	path := "tables." + key.Value
+func readTable(file, path, name string, node *yaml.Node, found *problems) Table {
+	t := Table{Name: name}
 	if node.Kind != yaml.MappingNode {
 		found.add(at(file, node), path+" must be a mapping, not "+kindName(node), "its keys are where, columns, parts")
 		return t
@@ -125,7 +124,7 @@ func readTable(file string, key, node *yaml.Node, found *problems) Table {
 			t.Where, err = strings.TrimSpace(v.Value), scalarOnly(v)
 		case "columns":
 			var columns List
-			if columns.readNode(file, v, found) {
+			if columns.readNode(file, path+".columns", v, found) {
 				t.Columns = columns
 			}
 		case "parts":

@@ -65,13 +65,13 @@ tables:
 `)
 	_, err := Load(path, nil)
 	require.Equal(t, []string{
-		`planner.yaml:2: must be a list of names, not a mapping | write [name, "/regular expression/"]`,
-		`planner.yaml:2: must be a name, not a list`,
+		`planner.yaml:2: filter.exclude.tables: must be a list of names, not a mapping | write [name, "/regular expression/"]`,
+		`planner.yaml:2: filter.exclude.schemas: must be a name, not a list`,
 		`planner.yaml:3: unknown key "filter.include.table" | did you mean tables?`,
 		`planner.yaml:5: unknown key "tables.app.a.wheer" | did you mean where?`,
 		`planner.yaml:5: tables.app.a.parts: "0" is not a number between 1 and 100000`,
 		`planner.yaml:6: tables.app.b must be a mapping, not a single value | its keys are where, columns, parts`,
-		`planner.yaml:7: must be a list of names, not a single value | write [name, "/regular expression/"]`,
+		`planner.yaml:7: tables.app.c.columns: must be a list of names, not a single value | write [name, "/regular expression/"]`,
 		`planner.yaml:7: tables.app.c.where: must be a single value, not a list`,
 		`planner.yaml:8: key "tables.app.a" is here again`,
 	}, problemsIn(t, err, path))

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -87,20 +86,26 @@ func cutName(text, end string) (name, rest string, err error) {
 	return strings.TrimSpace(name), rest, nil
 }
 
-// fromYAML reads a mapping of names to names.
-func (r *Renames) fromYAML(node *yaml.Node) error {
-	found := Renames{}
+// readNode reads a mapping of names to names.
+func (r *Renames) readNode(file, path string, node *yaml.Node, found *problems) bool {
+	if node.Kind != yaml.MappingNode {
+		found.add(at(file, node), path+": must be a mapping of names to names, not "+kindName(node), "write {old: new}")
+		return false
+	}
+	names := Renames{}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := target(node.Content[i]), target(node.Content[i+1])
 		if key.Kind != yaml.ScalarNode || value.Kind != yaml.ScalarNode {
-			return errors.New("must map each name to a name")
+			found.add(at(file, key), fmt.Sprintf("%s: %q must be renamed to a name", path, key.Value), "")
+			return false
 		}
-		if err := found.add(key.Value, value.Value); err != nil {
-			return err
+		if err := names.add(key.Value, value.Value); err != nil {
+			found.add(at(file, key), path+": "+err.Error(), "")
+			return false
 		}
 	}
-	*r = found.orNil()
-	return nil
+	*r = names.orNil()
+	return true
 }
 
 func (r Renames) add(old, name string) error {

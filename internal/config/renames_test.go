@@ -34,7 +34,10 @@ func TestRenamesFromYAMLAndEnvironment(t *testing.T) {
 	require.Equal(t, Renames{"fast": "slow"}, cfg.TablespaceMap)
 	path := write(t, "owner_map: {old: [new]}\ntablespace_map: {a: ''}\n")
 	_, err = Load(path, nil)
-	require.Equal(t, []string{"planner.yaml:1: owner_map: must map each name to a name", `planner.yaml:2: tablespace_map: "a"="" lacks a name`}, problemsIn(t, err, path))
+	require.Equal(t, []string{`planner.yaml:1: owner_map: "old" must be renamed to a name`, `planner.yaml:2: tablespace_map: "a"="" lacks a name`}, problemsIn(t, err, path))
+	path = write(t, "owner_map: [a]\n")
+	_, err = Load(path, nil)
+	require.Equal(t, []string{"planner.yaml:1: owner_map: must be a mapping of names to names, not a list | write {old: new}"}, problemsIn(t, err, path))
 	cfg = Default()
 	cfg.OwnerMap, cfg.NoTablespaces, cfg.TablespaceMap = Renames{"public": "x"}, true, Renames{"a": "b"}
 	require.ErrorContains(t, cfg.Validate(), "stands for everybody")

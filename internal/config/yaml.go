@@ -100,16 +100,8 @@ func (l *loader) scalar(file string, s setting, node *yaml.Node) {
 		return
 	}
 	where := at(file, node)
-	if names, ok := s.value.Addr().Interface().(*Renames); ok && node.Kind == yaml.MappingNode {
-		if err := names.fromYAML(node); err != nil {
-			l.unreadable(s, where, err)
-			return
-		}
-		l.origins[s.path] = where
-		return
-	}
 	if v, ok := s.value.Addr().Interface().(nodeReader); ok && node.Kind != yaml.ScalarNode {
-		if v.readNode(file, node, &l.problems) {
+		if v.readNode(file, s.path, node, &l.problems) {
 			l.origins[s.path] = where
 		} else {
 			l.broken = append(l.broken, s.path)
@@ -128,9 +120,10 @@ func (l *loader) scalar(file string, s setting, node *yaml.Node) {
 }
 
 // nodeReader is a kind of value that may be more than a single one in the file.
-// readNode adds what is wrong and reports whether nothing is.
+// readNode adds what is wrong, with the setting's path, and reports whether
+// nothing is.
 type nodeReader interface {
-	readNode(file string, node *yaml.Node, found *problems) bool
+	readNode(file, path string, node *yaml.Node, found *problems) bool
 }
 
 // keysUnder lists the keys that the mapping at prefix may have.
