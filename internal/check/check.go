@@ -40,6 +40,7 @@ type probe struct {
 	source, target *server
 	sameServer     bool // both databases are in one cluster
 	ledger         ledgerState
+	named          NamedRoles // once checkRoles has been carried out
 }
 
 // checkFunc is one check. An error means that it could not be carried out.
@@ -154,6 +155,10 @@ func (f *Preflight) Finish(ctx context.Context) (Findings, error) {
 	more, err := runAll(ctx, f.probe, checks())
 	return append(f.found, more...), errors.Join(f.err, err)
 }
+
+// Roles returns the roles that what is copied names, once [Preflight.Finish] has
+// returned without an error.
+func (f *Preflight) Roles() NamedRoles { return f.probe.named }
 
 // runAll runs checks in one read-only transaction on each side, and in another
 // one after a query has failed, so that it does not take the next ones with it.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
@@ -42,28 +41,19 @@ const sqlTargetRoles = `SELECT r.oid IS NOT NULL, coalesce(pg_catalog.pg_has_rol
 	FROM unnest($1::text[]) WITH ORDINALITY AS w (name, n) LEFT JOIN pg_catalog.pg_roles r ON r.rolname = w.name
 	ORDER BY w.n`
 
-// neededRoles lists the roles that an archive of the source names, and those that
-// are gone. One that has another name on the target has that one.
-func neededRoles(ctx context.Context, source *pg.Conn, around tasks.Around, choice Choice) ([]neededRole, error) {
-	all, err := query[neededRole](ctx, source, choice.withObjects(sqlRoles), !around.NoOwner, !around.NoACL)
-	if err != nil {
-		return nil, err
-	}
-	return merged(all, around), nil
-}
-
-// NamedRoles lists the roles that are named by what a run copies, as the source
+// NamedRoles are the roles that are named by what a run copies, as the source
 // calls them, and those that own anything, as the target does.
-func NamedRoles(ctx context.Context, source *pg.Conn, around tasks.Around, choice Choice) (named, owners []string, err error) {
-	all, err := query[neededRole](ctx, source, choice.withObjects(sqlRoles), !around.NoOwner, !around.NoACL)
-	named = []string{}
-	for _, r := range all {
-		named = append(named, r.Name)
+type NamedRoles struct{ Named, Owners []string }
+
+func namedRoles(needed []neededRole, around tasks.Around) NamedRoles {
+	roles := NamedRoles{Named: []string{}}
+	for _, r := range needed {
+		roles.Named = append(roles.Named, r.Name)
 		if r.Owns {
-			owners = append(owners, around.Role(r.Name))
+			roles.Owners = append(roles.Owners, around.Role(r.Name))
 		}
 	}
-	return named, owners, err
+	return roles
 }
 
 // merged gives roles their names on the target, where several may be one.
@@ -88,14 +78,15 @@ func merged(all []neededRole, around tasks.Around) []neededRole {
 // policies, default privileges, user mappings) and are gone, missing on the
 // target, or closed to the role that creates the copies.
 func checkRoles(ctx context.Context, p *probe) (Findings, error) {
-	all, err := neededRoles(ctx, p.Source, p.Around, p.Choice)
+	needed, err := query[neededRole](ctx, p.Source, p.Choice.withObjects(sqlRoles), !p.Around.NoOwner, !p.Around.NoACL)
 	if err != nil {
 		return nil, err
 	}
+	p.named = namedRoles(needed, p.Around)
 	var gone list
 	var roles []neededRole
 	var names []string
-	for _, r := range all {
+	for _, r := range merged(needed, p.Around) {
 		if r.Name == "" {
 			gone.add(fmt.Sprintf("%d (%s)", r.OID, r.Example))
 			continue

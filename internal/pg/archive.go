@@ -1,9 +1,11 @@
 package pg
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -75,72 +77,112 @@ func (a Archive) SQL(ctx context.Context, entries []Entry) ([]EntrySQL, error) {
 	if len(entries) == 0 {
 		return nil, nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(a.File), "list-*")
+	// Files, as in memory they would take as much as the whole plan.
+	dir, err := os.MkdirTemp(filepath.Dir(a.File), "script-")
 	if err != nil {
 		return nil, fmt.Errorf("write restore list: %w", err)
 	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	var list strings.Builder
-	for _, e := range entries {
-		list.WriteString(e.Line + "\n")
-	}
-	_, err = f.WriteString(list.String())
-	if err := errors.Join(err, f.Close()); err != nil {
+	defer func() { _ = os.RemoveAll(dir) }()
+	list, file := filepath.Join(dir, "list"), filepath.Join(dir, "sql")
+	if err := writeList(list, entries); err != nil {
 		return nil, fmt.Errorf("write restore list: %w", err)
 	}
-	script, err := a.tools.restore(ctx, "--verbose", "--use-list="+f.Name(), "--file=-", a.File)
-	if err != nil {
+	if _, err := a.tools.restore(ctx, "--verbose", "--use-list="+list, "--file="+file, a.File); err != nil {
 		return nil, err
 	}
+	script, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("read what pg_restore wrote: %w", err)
+	}
+	defer func() { _ = script.Close() }()
 	return splitScript(script, entries)
 }
 
-// entryHeader is the comment that pg_restore prints before an entry.
+func writeList(name string, entries []Entry) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriter(f)
+	for _, e := range entries {
+		_, _ = w.WriteString(e.Line + "\n") // Flush has the error
+	}
+	return errors.Join(w.Flush(), f.Close())
+}
+
+// entryHeader is the comment that pg_restore prints before an entry, in two lines.
 var entryHeader = regexp.MustCompile(`(?m)^--\n-- TOC entry (\d+) \(class (\d+) OID (\d+)\)\n`)
 
 // splitScript cuts what pg_restore printed into the SQL of the entries, in the
 // order of the entries: pg_restore prints privileges, and then what depends on
 // them, after all others. Text inside an entry that looks like the header of
 // another is found out, as that one's then appears twice.
-func splitScript(script []byte, entries []Entry) ([]EntrySQL, error) {
-	expected := make(map[int]Entry, len(entries))
-	for _, e := range entries {
-		expected[e.DumpID] = e
-	}
-	found := make(map[int]EntrySQL, len(entries))
-	state := map[string]string{}
-	current, start := 0, 0 // dump ID and text of the entry in progress
-	end := func(text string) {
-		if sql, ok := found[current]; ok {
-			sql.SQL = cleanSQL(text)
-			found[current] = sql
-		}
-	}
-	for _, m := range entryHeader.FindAllSubmatchIndex(script, -1) {
-		id, _ := strconv.Atoi(string(script[m[2]:m[3]]))
-		e, ok := expected[id]
-		if !ok || strconv.Itoa(int(e.ClassID)) != string(script[m[4]:m[5]]) || strconv.Itoa(int(e.OID)) != string(script[m[6]:m[7]]) {
-			continue
-		}
-		if _, twice := found[id]; twice {
-			return nil, fmt.Errorf("pg_restore printed archive entry %q twice", e.Line)
-		}
-		text := string(script[start:m[0]])
-		settings := trailingSettings(text, state)
-		end(text)
-		found[id] = EntrySQL{Entry: e, Settings: settings}
-		current, start = id, m[1]
-	}
-	end(string(script[start:]))
-	split := make([]EntrySQL, len(entries))
+func splitScript(script io.Reader, entries []Entry) ([]EntrySQL, error) {
+	split := make([]EntrySQL, len(entries)) // those without an entry are still to be found
+	place := make(map[int]int, len(entries))
 	for i, e := range entries {
-		sql, ok := found[e.DumpID]
-		if !ok {
-			return nil, fmt.Errorf("pg_restore printed nothing for archive entry %q", e.Line)
-		}
-		split[i] = sql
+		place[e.DumpID] = i
 	}
-	return split, nil
+	state := map[string]string{}
+	current := -1 // the entry whose text follows
+	var text strings.Builder
+	end := func() {
+		if current >= 0 {
+			split[current].SQL = cleanSQL(text.String())
+		}
+	}
+	lines := bufio.NewReaderSize(script, 1<<16)
+	held := "" // a line that may begin a header
+	for {
+		line, err := lines.ReadString('\n')
+		if held != "" {
+			if i, ok := headed(held+line, entries, place); ok {
+				if split[i].Entry.Line != "" {
+					return nil, fmt.Errorf("pg_restore printed archive entry %q twice", entries[i].Line)
+				}
+				settings := trailingSettings(text.String(), state)
+				end()
+				split[i] = EntrySQL{Entry: entries[i], Settings: settings}
+				current, held = i, ""
+				text.Reset()
+				continue
+			}
+			text.WriteString(held)
+			held = ""
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			text.WriteString(line)
+			end()
+			return split, missing(split, entries)
+		case err != nil:
+			return nil, fmt.Errorf("read what pg_restore wrote: %w", err)
+		case line == "--\n":
+			held = line
+		default:
+			text.WriteString(line)
+		}
+	}
+}
+
+// headed returns the place of the entry whose header the two lines are.
+func headed(lines string, entries []Entry, place map[int]int) (int, bool) {
+	m := entryHeader.FindStringSubmatch(lines)
+	if m == nil {
+		return 0, false
+	}
+	id, _ := strconv.Atoi(m[1])
+	i, ok := place[id]
+	return i, ok && strconv.Itoa(int(entries[i].ClassID)) == m[2] && strconv.Itoa(int(entries[i].OID)) == m[3]
+}
+
+func missing(split []EntrySQL, entries []Entry) error {
+	for i, e := range entries {
+		if split[i].Entry.Line == "" {
+			return fmt.Errorf("pg_restore printed nothing for archive entry %q", e.Line)
+		}
+	}
+	return nil
 }
 
 // setting matches what pg_restore sets between entries. The value is matched
@@ -221,9 +263,9 @@ func entryDescs() []string {
 	}
 }
 
-func parseList(list []byte) ([]Entry, error) {
+func parseList(list string) ([]Entry, error) {
 	var entries []Entry
-	for line := range strings.Lines(string(list)) {
+	for line := range strings.Lines(list) {
 		line = strings.TrimRight(line, "\n")
 		if deps, ok := strings.CutPrefix(line, ";\tdepends on:"); ok && len(entries) > 0 {
 			for _, f := range strings.Fields(deps) {

@@ -195,8 +195,8 @@ func (cat *Catalog) readTables(ctx context.Context, c *Conn, without Without) er
 	// dropped, whatever the snapshot shows. NOT NULL constraints that are not valid (18) say nothing about the rows.
 	rows, err := c.Query(ctx, portableTypes+`SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence = 'u',
 		coalesce(am.amname::text, ''), coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::oid, c.relfilenode,
-		CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) / pg_catalog.current_setting('block_size')::int8 ELSE 0 END,
-		CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) + coalesce(pg_catalog.pg_relation_size(nullif(c.reltoastrelid, 0)), 0) ELSE 0 END,
+		size.heap / pg_catalog.current_setting('block_size')::int8,
+		size.heap + CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_relation_size(nullif(c.reltoastrelid, 0)), 0) ELSE 0 END,
 		CASE WHEN c.reltuples < 0 THEN -1 ELSE c.reltuples::int8 END,
 		cols.names, coalesce(cols.portable, false),
 		CASE WHEN c.relispartition THEN i.inhparent ELSE 0::oid END,
@@ -209,6 +209,7 @@ func (cat *Catalog) readTables(ctx context.Context, c *Conn, without Without) er
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
 	LEFT JOIN pg_catalog.pg_inherits i ON c.relispartition AND i.inhrelid = c.oid
+	CROSS JOIN LATERAL (SELECT CASE WHEN c.relkind = 'r' THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) ELSE 0 END AS heap OFFSET 0) size
 	CROSS JOIN LATERAL (`+columnNames+`, pg_catalog.bool_and(a.atttypid IN (SELECT id FROM portable)) AS portable`+fromCopied+`) cols
 	LEFT JOIN LATERAL (
 		SELECT CASE

@@ -151,11 +151,11 @@ func (t Tools) DropSQL(ctx context.Context, file string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if first := entryHeader.FindIndex(script); first != nil {
+	if first := entryHeader.FindStringIndex(script); first != nil {
 		script = script[:first[0]] // what follows creates
 	}
 	var drops []string
-	for statement := range strings.SplitSeq(string(script), ";\n") {
+	for statement := range strings.SplitSeq(script, ";\n") {
 		statement = strings.TrimLeft(statement, "\n")
 		if strings.HasPrefix(statement, "DROP ") || strings.HasPrefix(statement, "ALTER ") {
 			drops = append(drops, statement)
@@ -173,7 +173,7 @@ func (t Tools) SameSchema(ctx context.Context, file, other string) (bool, error)
 		if err != nil {
 			return false, err
 		}
-		for line := range strings.Lines(string(script)) {
+		for line := range strings.Lines(script) {
 			// Comments tell versions and dates, and a restriction has a random key.
 			if !strings.HasPrefix(line, "--") && !strings.HasPrefix(line, `\`) {
 				scripts[i] = append(scripts[i], line)
@@ -183,14 +183,15 @@ func (t Tools) SameSchema(ctx context.Context, file, other string) (bool, error)
 	return slices.Equal(scripts[0], scripts[1]), nil
 }
 
-func (t Tools) restore(ctx context.Context, args ...string) ([]byte, error) {
-	var out bytes.Buffer
+// restore returns what pg_restore prints.
+func (t Tools) restore(ctx context.Context, args ...string) (string, error) {
+	var out strings.Builder
 	cmd := exec.CommandContext(ctx, t.Restore, args...)
 	cmd.Stdout = &out
 	if err := runTool(ctx, cmd, ""); err != nil {
-		return nil, err
+		return "", err
 	}
-	return out.Bytes(), nil
+	return out.String(), nil
 }
 
 // runTool runs the command and makes its last words part of the error.

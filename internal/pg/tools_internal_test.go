@@ -136,7 +136,7 @@ func TestSplitScript(t *testing.T) {
 	const head = "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\n\nSET statement_timeout = 0;\n\nSET default_tablespace = '';\n\n"
 	script := head + "SET default_table_access_method = heap;\n\n" + header(8, 80) + "CREATE TABLE eight ();\n\n\n" +
 		"SET default_tablespace = \"odd \"\" space\";\n\n" + header(7, 70) + "CREATE TABLE seven ();\n\n\n-- Completed on 2026-11-23 10:00:00 CET\n\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n\n"
-	split, err := splitScript([]byte(script), entries)
+	split, err := splitScript(strings.NewReader(script), entries)
 	require.NoError(t, err)
 	require.Equal(t, []EntrySQL{
 		{Entry: entries[0], SQL: "CREATE TABLE seven ();", Settings: `SET default_tablespace = "odd "" space"; SET default_table_access_method = heap;`},
@@ -144,19 +144,19 @@ func TestSplitScript(t *testing.T) {
 	}, split)
 
 	// A text that copies the header of an entry of this very archive.
-	_, err = splitScript([]byte(head+header(7, 70)+"SELECT '\n"+header(8, 80)+"';\n\n"+header(8, 80)+"CREATE TABLE eight ();\n"), entries)
+	_, err = splitScript(strings.NewReader(head+header(7, 70)+"SELECT '\n"+header(8, 80)+"';\n\n"+header(8, 80)+"CREATE TABLE eight ();\n"), entries)
 	require.ErrorContains(t, err, "twice")
-	_, err = splitScript([]byte(head+header(7, 70)+"CREATE TABLE seven ();\n"), entries)
+	_, err = splitScript(strings.NewReader(head+header(7, 70)+"CREATE TABLE seven ();\n"), entries)
 	require.ErrorContains(t, err, `nothing for archive entry "eight"`)
-	_, err = splitScript([]byte(head+header(7, 70)+"SELECT '\n"+header(8, 81)+"';\n\n"+header(8, 80)+"CREATE TABLE eight ();\n"), entries)
+	_, err = splitScript(strings.NewReader(head+header(7, 70)+"SELECT '\n"+header(8, 81)+"';\n\n"+header(8, 80)+"CREATE TABLE eight ();\n"), entries)
 	require.NoError(t, err, "of another oid")
 }
 
 func TestParseList(t *testing.T) {
 	t.Parallel()
-	entries, err := parseList([]byte(";\n; Archive created at x\n;     dbname: y\n;\n;\n; Selected TOC Entries:\n;\n" +
+	entries, err := parseList(";\n; Archive created at x\n;     dbname: y\n;\n;\n; Selected TOC Entries:\n;\n" +
 		"215; 1259 16385 TABLE public orders owner\n;\tdepends on: 6 7\n3; 0 0 COMMENT - EXTENSION x \n9; 2606 4294967295 FK CONSTRAINT a b c d; x\n" +
-		"10; 0 0 PUBLICATION TABLES IN SCHEMA - p s o\n11; 0 0 MATERIALIZED VIEW DATA s m o\n12; 0 0 MATERIALIZED VIEW s m o\n13; 0 0 TABLE s ; o\n"))
+		"10; 0 0 PUBLICATION TABLES IN SCHEMA - p s o\n11; 0 0 MATERIALIZED VIEW DATA s m o\n12; 0 0 MATERIALIZED VIEW s m o\n13; 0 0 TABLE s ; o\n")
 	require.NoError(t, err)
 	var descs []string
 	for _, e := range entries {
@@ -166,8 +166,8 @@ func TestParseList(t *testing.T) {
 	require.Equal(t, []int{6, 7}, entries[0].Deps)
 	require.Equal(t, uint32(4294967295), entries[2].OID)
 	require.Equal(t, "public orders owner", entries[0].Rest)
-	_, err = parseList([]byte("not a line\n"))
+	_, err = parseList("not a line\n")
 	require.Error(t, err)
-	_, err = parseList([]byte("1; 2 3 TABLE a b c\n;\tdepends on: x\n"))
+	_, err = parseList("1; 2 3 TABLE a b c\n;\tdepends on: x\n")
 	require.Error(t, err)
 }

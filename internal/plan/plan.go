@@ -117,7 +117,7 @@ type builder struct {
 	bundled  map[uint32]bool
 	analyzed map[uint32]tasks.Group
 	verified []verified
-	entrySQL map[int]pg.EntrySQL // by dump ID
+	entrySQL map[int]int // places in in.SQL, by dump ID
 
 	schemaTasks int
 }
@@ -132,7 +132,7 @@ func newBuilder(in Input) *builder {
 		attached: map[uint32]tasks.Group{},
 		bundled:  map[uint32]bool{},
 		analyzed: map[uint32]tasks.Group{},
-		entrySQL: map[int]pg.EntrySQL{},
+		entrySQL: make(map[int]int, len(in.SQL)),
 	}
 	b.plan.Skipped = slices.Clone(in.Skipped)
 	b.around()
@@ -153,8 +153,8 @@ func newBuilder(in Input) *builder {
 			b.children[x.Parent] = append(b.children[x.Parent], x)
 		}
 	}
-	for _, e := range in.SQL {
-		b.entrySQL[e.Entry.DumpID] = e
+	for i, e := range in.SQL {
+		b.entrySQL[e.Entry.DumpID] = i
 	}
 	for _, e := range in.Selection.ForeignTables {
 		b.skip("rows of foreign table "+e.Rest, "they stay on their own server")

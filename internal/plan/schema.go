@@ -182,7 +182,10 @@ func (b *builder) chunks(entries []pg.Entry) [][]tasks.Statement {
 		statements := make([]tasks.Statement, 0, len(part))
 		settings := ""
 		for _, e := range part {
-			sql := b.entrySQL[e.DumpID]
+			var sql pg.EntrySQL
+			if i, ok := b.entrySQL[e.DumpID]; ok {
+				sql = b.in.SQL[i]
+			}
 			text := sql.SQL
 			if sql.Settings != settings {
 				settings = sql.Settings

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/plan"
@@ -71,12 +70,11 @@ func (p *Prepared) roles(ctx context.Context, d pg.Database) ([]tasks.Step, []st
 	if c.Roles == config.RolesNone {
 		return nil, nil, nil
 	}
-	in := plan.RolesInput{Around: p.around, SourceMajor: p.checking.Major(), Session: plan.RoleSession{Major: p.target.Major()}}
-	var err error
-	if in.Named, in.Owns, err = check.NamedRoles(ctx, p.checking, in.Around, check.Choice{Scope: p.scope, Without: p.without}); err != nil {
-		return nil, nil, err
+	in := plan.RolesInput{
+		Around: p.around, SourceMajor: p.checking.Major(), Session: plan.RoleSession{Major: p.target.Major()},
+		Named: slices.Concat(p.named.Named, p.namedBy(d)), Owns: slices.Clone(p.named.Owners),
 	}
-	in.Named = append(in.Named, p.namedBy(d)...)
+	var err error
 	if p.made && !c.NoOwner {
 		in.Owns = append(in.Owns, in.Around.Role(d.Owner))
 	}

@@ -40,6 +40,7 @@ type Prepared struct {
 	tools          pg.Tools
 	dir            string // of temporary files
 	around         tasks.Around
+	named          check.NamedRoles // by what is copied
 	steps          []tasks.Step
 	late           []tasks.Statement
 	noLabels       []string // providers of security labels that the target does not have
@@ -173,6 +174,7 @@ func (p *Prepared) finish(ctx context.Context, preflight *check.Preflight) error
 	if err := findings.Err(); err != nil {
 		return err
 	}
+	p.named = preflight.Roles()
 	return p.fingerprints(ctx)
 }
 
