@@ -34,7 +34,15 @@ the report then says.`,
 			if err != nil {
 				return err
 			}
-			report, err := run.Resume(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger}, how)
+			keep, err := keepReports(cfg.Reports, logger)
+			if err != nil {
+				return err
+			}
+			progress, stop := progressOf(app, cfg, logger)
+			report, err := run.Resume(cmd.Context(), run.Options{
+				Config: cfg, Version: cli.Version(), Log: logger, Progress: progress, KeepReport: keep,
+			}, how)
+			stop()
 			if report.RunUID == "" { // nothing was done
 				return err
 			}

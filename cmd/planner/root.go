@@ -39,6 +39,8 @@ func newRoot(app *cli.App) *cobra.Command {
 		runCommand(app),
 		resumeCommand(app),
 		statusCommand(app),
+		watchCommand(app),
+		reportCommand(app),
 		runsCommand(app),
 		pauseCommand(app),
 		unpauseCommand(app),

@@ -30,7 +30,15 @@ and its ledger; planner cleanup removes both.`,
 			if err != nil {
 				return err
 			}
-			report, err := run.Run(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger})
+			keep, err := keepReports(cfg.Reports, logger)
+			if err != nil {
+				return err
+			}
+			progress, stop := progressOf(app, cfg, logger)
+			report, err := run.Run(cmd.Context(), run.Options{
+				Config: cfg, Version: cli.Version(), Log: logger, Progress: progress, KeepReport: keep,
+			})
+			stop()
 			if report.RunUID == "" { // nothing was begun
 				return err
 			}

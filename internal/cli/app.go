@@ -37,11 +37,15 @@ type App struct {
 	overrides  []config.Override
 	started    bool // a verb began: from then on errors are not about usage
 	log        atomic.Pointer[slog.Logger]
+	screen     *obs.Screen // on Err, if that is a terminal
 }
 
 // New returns an App on the given streams.
 func New(in io.Reader, out, errOut io.Writer) *App {
 	a := &App{In: in, Out: out, Err: errOut}
+	if f, ok := errOut.(*os.File); ok && IsTerminal(f) {
+		a.screen = obs.NewScreen(f)
+	}
 	a.log.Store(a.newLogger(config.Default().Log))
 	return a
 }
@@ -63,12 +67,28 @@ func (a *App) Load(rules ...func(config.Config) error) (config.Config, *slog.Log
 
 // newLogger returns a logger on Err.
 func (a *App) newLogger(l config.Log) *slog.Logger {
-	return obs.NewLogger(a.Err, obs.Options{
+	w := a.Err
+	if a.screen != nil {
+		w = a.screen
+	}
+	return obs.NewLogger(w, obs.Options{
 		Format:   obs.Format(l.Format),
 		Level:    l.Level.Slog(),
 		Terminal: IsTerminal(a.Err),
-		NoColor:  os.Getenv("NO_COLOR") != "",
+		NoColor:  NoColor(),
 	})
+}
+
+// NoColor reports whether the user wants no colours: https://no-color.org.
+func NoColor() bool { return os.Getenv("NO_COLOR") != "" }
+
+// Screen returns the lines that stay below the log, nil if the log is not for
+// people at a terminal that can move its cursor.
+func (a *App) Screen(l config.Log) *obs.Screen {
+	if obs.Format(l.Format) == obs.JSON || os.Getenv("TERM") == "dumb" {
+		return nil
+	}
+	return a.screen
 }
 
 // IsTerminal reports whether a stream (a reader or a writer) is a terminal.

@@ -63,6 +63,8 @@ type Config struct {
 	PGBindir string `yaml:"pg_bindir" split_words:"true"`
 	// KeepLedger leaves the schema pgconvoy in the target after a complete run.
 	KeepLedger bool `yaml:"keep_ledger" split_words:"true"`
+	// Reports is the directory that a run leaves its reports in; empty means none.
+	Reports string `yaml:"reports"`
 	// Workers says whether the planner's process also does tasks; see RunsWorkers.
 	Workers Choice `yaml:"workers"`
 	// Log shapes the log on stderr.
@@ -236,6 +238,7 @@ func Default() Config {
 		Bundle:  Bundle{MaxTable: 8 * MB, MaxBytes: 32 * MB, MaxTables: 100},
 		Roles:   RolesReferenced,
 		Verify:  VerifyRows,
+		Reports: ".",
 		Workers: Auto,
 		Log:     Log{Level: LevelInfo, Format: FormatAuto},
 		Grace:   30 * time.Second,

@@ -56,14 +56,14 @@ func (l *Ledger) Beat(ctx context.Context, c *pg.Conn, worker string, hand []tas
 }
 
 // leaseColumns are those of a [tasks.Lease].
-const leaseColumns = `l.task, t.kind, l.worker, l.target_pid, l.target_start, coalesce(l.source_pid, 0), coalesce(l.source_start, ''), l.bytes,
+const leaseColumns = `l.task, t.kind, t.weight, l.worker, l.target_pid, l.target_start, coalesce(l.source_pid, 0), coalesce(l.source_start, ''), l.bytes,
 	extract(epoch FROM pg_catalog.clock_timestamp() - l.since)::float8, extract(epoch FROM pg_catalog.clock_timestamp() - l.beat_at)::float8,
 	extract(epoch FROM pg_catalog.clock_timestamp() - l.moved_at)::float8`
 
 func scanLease(row pgx.CollectableRow) (tasks.Lease, error) {
 	var h tasks.Lease
 	var since, silent, still float64
-	err := row.Scan(&h.Task, &h.Kind, &h.Worker, &h.Target.PID, &h.Target.Start, &h.Source.PID, &h.Source.Start, &h.Bytes, &since, &silent, &still)
+	err := row.Scan(&h.Task, &h.Kind, &h.Weight, &h.Worker, &h.Target.PID, &h.Target.Start, &h.Source.PID, &h.Source.Start, &h.Bytes, &since, &silent, &still)
 	h.Since, h.Silent, h.Still = seconds(since), seconds(silent), seconds(still)
 	return h, err
 }

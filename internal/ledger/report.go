@@ -14,7 +14,7 @@ import (
 // Report reads what the run did.
 func (l *Ledger) Report(ctx context.Context, c *pg.Conn) (tasks.Report, error) {
 	r := tasks.Report{Run: l.run.Name, RunUID: l.run.UID}
-	steps := []func(context.Context, *pg.Conn, *tasks.Report) error{l.reportRun, l.reportSnapshots, l.reportTables, l.reportStages, l.reportSkipped, l.reportFailures, l.reportNotes}
+	steps := []func(context.Context, *pg.Conn, *tasks.Report) error{l.reportRun, l.reportSnapshots, l.reportTables, l.reportStages, l.reportSkipped, l.reportFailures, l.reportNotes, l.reportTimeline}
 	for _, step := range steps {
 		if err := step(ctx, c, &r); err != nil {
 			return r, fmt.Errorf("read report: %w", err)
@@ -25,12 +25,12 @@ func (l *Ledger) Report(ctx context.Context, c *pg.Conn) (tasks.Report, error) {
 
 func (l *Ledger) reportRun(ctx context.Context, c *pg.Conn, r *tasks.Report) error {
 	var seconds float64
-	err := c.QueryRow(ctx, `SELECT r.state, extract(epoch FROM coalesce(r.finished_at, pg_catalog.clock_timestamp()) - r.created_at)::float8,
+	err := c.QueryRow(ctx, `SELECT r.state, r.version, r.source, r.target, r.created_at, extract(epoch FROM coalesce(r.finished_at, pg_catalog.clock_timestamp()) - r.created_at)::float8,
 		coalesce((SELECT s.pg_snapshot FROM pgconvoy.snapshot s WHERE s.run = r.run ORDER BY s.id DESC LIMIT 1), ''),
 		(SELECT pg_catalog.count(*) FROM pgconvoy.task t WHERE t.run = r.run AND t.state IN ('pending', 'ready')),
 		(SELECT coalesce(pg_catalog.max(t.spec ->> 'level'), '') FROM pgconvoy.task t WHERE t.run = r.run AND t.kind = 'verify' AND t.state = 'done'
 			AND NOT EXISTS (SELECT FROM pgconvoy.task o WHERE o.run = r.run AND o.kind = 'verify' AND o.state <> 'done')), coalesce(r.inconsistent, '')
-		FROM pgconvoy.run r WHERE r.run = $1`, l.run.Name).Scan(&r.State, &seconds, &r.Snapshot, &r.Pending, &r.Verified, &r.Inconsistent)
+		FROM pgconvoy.run r WHERE r.run = $1`, l.run.Name).Scan(&r.State, &r.Version, &r.Source, &r.Target, &r.Started, &seconds, &r.Snapshot, &r.Pending, &r.Verified, &r.Inconsistent)
 	r.Elapsed = time.Duration(seconds * float64(time.Second))
 	return err
 }
@@ -117,5 +117,23 @@ func (l *Ledger) reportNotes(ctx context.Context, c *pg.Conn, r *tasks.Report) e
 		return err
 	}
 	r.Notes, err = pgx.CollectRows(rows, pgx.RowToStructByPos[tasks.Note])
+	return err
+}
+
+func (l *Ledger) reportTimeline(ctx context.Context, c *pg.Conn, r *tasks.Report) error {
+	rows, err := c.Query(ctx, `SELECT t.id, t.kind, coalesce(t.worker, ''), extract(epoch FROM t.started_at - r.created_at)::float8,
+			extract(epoch FROM t.done_at - t.started_at)::float8, coalesce(t.rows, 0), coalesce(t.bytes, 0), t.attempts
+		FROM pgconvoy.task t JOIN pgconvoy.run r ON r.run = t.run WHERE t.run = $1 AND t.state = 'done' AND t.started_at IS NOT NULL
+		ORDER BY t.started_at, t.id`, l.run.Name)
+	if err != nil {
+		return err
+	}
+	r.Timeline, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (tasks.Span, error) {
+		var s tasks.Span
+		var start, took float64
+		err := row.Scan(&s.Task, &s.Kind, &s.Worker, &start, &took, &s.Rows, &s.Bytes, &s.Retries)
+		s.Start, s.Took = seconds(start), seconds(took)
+		return s, err
+	})
 	return err
 }

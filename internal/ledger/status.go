@@ -38,18 +38,19 @@ func (l *Ledger) statusRun(ctx context.Context, c *pg.Conn, s *tasks.RunStatus) 
 }
 
 func (l *Ledger) statusKinds(ctx context.Context, c *pg.Conn, s *tasks.RunStatus) error {
-	rows, err := c.Query(ctx, `SELECT kind, state, pg_catalog.count(*) FROM pgconvoy.task WHERE run = $1 GROUP BY kind, state ORDER BY kind, state`, l.run.Name)
+	rows, err := c.Query(ctx, `SELECT kind, state, pg_catalog.count(*), pg_catalog.sum(weight)::int8 FROM pgconvoy.task WHERE run = $1 GROUP BY kind, state ORDER BY kind, state`, l.run.Name)
 	if err != nil {
 		return err
 	}
 	var kind tasks.Kind
 	var state tasks.State
 	var n int
-	_, err = pgx.ForEachRow(rows, []any{&kind, &state, &n}, func() error {
+	var weight int64
+	_, err = pgx.ForEachRow(rows, []any{&kind, &state, &n, &weight}, func() error {
 		if len(s.Kinds) == 0 || s.Kinds[len(s.Kinds)-1].Kind != kind {
-			s.Kinds = append(s.Kinds, tasks.KindStatus{Kind: kind, Tasks: map[tasks.State]int{}})
+			s.Kinds = append(s.Kinds, tasks.KindStatus{Kind: kind, Tasks: map[tasks.State]int{}, Weight: map[tasks.State]int64{}})
 		}
-		s.Kinds[len(s.Kinds)-1].Tasks[state] = n
+		s.Kinds[len(s.Kinds)-1].Tasks[state], s.Kinds[len(s.Kinds)-1].Weight[state] = n, weight
 		s.Tasks[state] += n
 		return nil
 	})
@@ -80,7 +81,7 @@ func (l *Ledger) statusRunning(ctx context.Context, c *pg.Conn, s *tasks.RunStat
 	for _, h := range leases {
 		s.Leases = append(s.Leases, h)
 		s.Running = append(s.Running, tasks.RunningTask{
-			Task: h.Task, Kind: h.Kind, Worker: h.Worker, Since: s.At.Add(-h.Since).Truncate(time.Millisecond), Bytes: h.Bytes,
+			Task: h.Task, Kind: h.Kind, Weight: h.Weight, Worker: h.Worker, Since: s.At.Add(-h.Since).Truncate(time.Millisecond), Bytes: h.Bytes,
 		})
 	}
 	return nil

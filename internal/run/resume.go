@@ -68,6 +68,9 @@ func (r *running) clearAway(ctx context.Context) (tasks.Report, error) {
 		return report, err
 	}
 	r.leaveQueue(ctx, target, q, nil)
+	if !r.keepReport(report) {
+		return report, nil
+	}
 	return report, r.dropLedger(ctx, target)
 }
 

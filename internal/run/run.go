@@ -42,6 +42,14 @@ type Options struct {
 	// queue's default.
 	AckWait time.Duration
 
+	// Progress is told about every second how far the run is, one call after the
+	// other; nil if nobody looks.
+	Progress func(tasks.RunStatus)
+
+	// KeepReport is given what a run that began has done, before its ledger is
+	// dropped. If it fails, the ledger stays. It may be nil.
+	KeepReport func(tasks.Report) error
+
 	made bool // the target database was made for this run
 }
 
@@ -322,7 +330,8 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 	if err != nil {
 		return report, errors.Join(runErr, err)
 	}
-	if runErr == nil {
+	kept := r.keepReport(report)
+	if runErr == nil && kept {
 		if err := r.dropLedger(ctx, target); err != nil {
 			return report, err
 		}
@@ -332,6 +341,33 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 		runErr = &IncompleteError{Report: report}
 	}
 	return report, runErr
+}
+
+// keepReport reports whether the ledger is not needed for that any more.
+func (r *running) keepReport(report tasks.Report) bool {
+	if r.KeepReport == nil {
+		return true
+	}
+	if err := r.KeepReport(report); err != nil {
+		r.Log.Warn("report is not written, and the ledger stays", "err", err, "hint", "planner report writes it, planner cleanup drops the ledger")
+		return false
+	}
+	return true
+}
+
+// Report reads what a run has done, as far as it is, from its ledger, which it
+// leaves alone.
+func Report(ctx context.Context, o Options) (tasks.Report, error) {
+	target, err := connectTarget(ctx, o)
+	if err != nil {
+		return tasks.Report{}, err
+	}
+	defer target.Discard()
+	l, err := openLedger(ctx, target, o.Config.Run)
+	if err != nil {
+		return tasks.Report{}, err
+	}
+	return l.Report(ctx, target)
 }
 
 // dropLedger drops the ledger of a complete run, unless it is to be kept.

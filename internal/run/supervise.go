@@ -53,7 +53,7 @@ func (r *running) watchOver(ctx context.Context, events <-chan tasks.Event) erro
 	defer reconcile.Stop()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	var lastRound time.Time
+	var lastRound, nextShow time.Time
 	var workers <-chan fleetAnswer
 	for {
 		began := time.Now()
@@ -64,6 +64,11 @@ func (r *running) watchOver(ctx context.Context, events <-chan tasks.Event) erro
 			if err = r.round(ctx); err == nil {
 				workers = r.askWorkers(ctx)
 			}
+		}
+		if err == nil && !done && r.Progress != nil && time.Now().After(nextShow) {
+			began := time.Now()
+			err = r.show(ctx)
+			nextShow = time.Now().Add(max(lookEvery-lookPause, lookShare*time.Since(began)))
 		}
 		if err = r.survive(ctx, err); err != nil || done {
 			return err

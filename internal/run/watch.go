@@ -40,7 +40,9 @@ func (r *running) askWorkers(ctx context.Context) <-chan fleetAnswer {
 
 // watcher is what the planner remembers in order to warn once, and not too early.
 type watcher struct {
-	workersSeen time.Time // when a worker last answered
+	workersSeen time.Time            // when a worker last answered
+	workers     []tasks.WorkerStatus // as they last answered
+	warnings    []string             // of the last look
 	warned      map[string]bool
 }
 
@@ -51,7 +53,8 @@ func (r *running) watch(ctx context.Context, workers fleetAnswer) error {
 	if err != nil {
 		return err
 	}
-	r.warn(append(s.Stalls(), s.Warnings...))
+	r.workers, r.warnings = s.Workers, append(s.Stalls(), s.Warnings...)
+	r.warn(r.warnings)
 	q, _ := r.current()
 	if s.Stages == nil && ctx.Err() == nil {
 		if _, err := q.Stages(ctx); errors.Is(err, queue.ErrGone) {
@@ -64,6 +67,39 @@ func (r *running) watch(ctx context.Context, workers fleetAnswer) error {
 	}
 	if err != nil && ctx.Err() == nil {
 		r.Log.Debug("status is not published", "err", err)
+	}
+	return nil
+}
+
+// show tells who looks how far the run is, as the target alone knows it.
+func (r *running) show(ctx context.Context) error {
+	s, err := r.ledger.Status(ctx, r.prepared.target)
+	if err != nil {
+		return err
+	}
+	if err := lookInto(ctx, &s, r.prepared.target); err != nil {
+		return err
+	}
+	s.Planner, s.Workers, s.Warnings = fleet.Name(), r.workers, r.warnings
+	r.Progress(s)
+	return nil
+}
+
+// lookInto adds what the target tells of running tasks, which is newer than what
+// their workers told last.
+func lookInto(ctx context.Context, s *tasks.RunStatus, target *pg.Conn) error {
+	if len(s.Running) == 0 {
+		return nil
+	}
+	works, err := pg.Works(ctx, target)
+	if err != nil {
+		return err
+	}
+	for i := range s.Running {
+		t := &s.Running[i]
+		if w, there := works[s.Leases[i].Target.PID]; there {
+			t.Phase, t.Done, t.Total, t.Bytes = w.Phase, w.Done, w.Total, max(t.Bytes, w.Bytes)
+		}
 	}
 	return nil
 }
@@ -93,6 +129,9 @@ func (r *running) status(ctx context.Context, workers fleetAnswer) (tasks.RunSta
 		return s, err
 	}
 	s.Planner = fleet.Name()
+	if err := lookInto(ctx, &s, target); err != nil {
+		return s, err
+	}
 	source, err := r.lookingSource(ctx)
 	if err == nil {
 		defer source.Discard()
@@ -273,6 +312,9 @@ func ledgerStatus(ctx context.Context, o Options) (tasks.RunStatus, error) {
 	if err != nil {
 		return s, err
 	}
+	if err := lookInto(ctx, &s, target); err != nil {
+		return s, err
+	}
 	owned, err := ledger.Owned(ctx, target)
 	if err != nil {
 		return s, err
@@ -288,6 +330,41 @@ func ledgerStatus(ctx context.Context, o Options) (tasks.RunStatus, error) {
 		}
 	}
 	return s, explainStalls(ctx, &s, source, target)
+}
+
+// watchEvery is how often somebody who watches from elsewhere asks.
+const watchEvery = 2 * time.Second
+
+// ErrEnded says that a run that was there is there no more: its planner has taken
+// ledger and queue away because it is complete, or somebody has cleaned up.
+var ErrEnded = errors.New("the run has ended: it is complete, or it was cancelled or cleaned up")
+
+// Watch shows how far a run is, over and over, until it ends or ctx does. It needs
+// what [Status] needs. A run that is complete and keeps its ledger ends it, and so
+// does one that has failed or was cancelled, without an error; a run that is gone is
+// [ErrEnded].
+func Watch(ctx context.Context, o Options, show func(tasks.RunStatus)) error {
+	o.Config.Source.URI = "" // nothing that is shown comes from there
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for seen := false; ; seen = true {
+		s, err := Status(ctx, o)
+		switch {
+		case seen && (errors.Is(err, ledger.ErrNoRun) || errors.Is(err, queue.ErrNoStatus) || errors.Is(err, queue.ErrGone)):
+			return ErrEnded
+		case err != nil:
+			return err
+		}
+		show(s)
+		if s.State != tasks.RunRunning && s.State != tasks.RunPlanning {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
 }
 
 // Runs lists the runs that the target's ledger and the queue know of, each as far

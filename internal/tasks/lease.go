@@ -13,6 +13,7 @@ type Session struct {
 type Lease struct {
 	Task   ID
 	Kind   Kind
+	Weight int64 // of the task, in bytes
 	Worker string
 	Target Session
 	Source Session       // zero if the task has none there

@@ -11,6 +11,10 @@ type Report struct {
 	RunUID   string        `json:"run_uid"`
 	State    RunState      `json:"state"`
 	Snapshot string        `json:"snapshot"` // pg_current_snapshot() of the source
+	Version  string        `json:"version"`  // of the planner
+	Source   string        `json:"source"`   // what tells the databases from others
+	Target   string        `json:"target"`
+	Started  time.Time     `json:"started"`
 	Elapsed  time.Duration `json:"elapsed_ns"`
 	Rows     int64         `json:"rows"`
 	Bytes    int64         `json:"bytes"`
@@ -22,8 +26,21 @@ type Report struct {
 	Verified string        `json:"verified"` // the level that passed, "" if none was asked for or it did not pass
 	Pending  int           `json:"pending"`  // tasks that are not done, failed ones left out
 
+	Timeline     []Span           `json:"timeline"`               // of the tasks that are done
 	Snapshots    []SnapshotStatus `json:"snapshots"`              // that rows were read in, oldest first
 	Inconsistent string           `json:"inconsistent,omitempty"` // why rows may be of different snapshots, by a person's explicit word
+}
+
+// Span is a task that is done: when, by whom, and how much it was.
+type Span struct {
+	Task    ID            `json:"task"`
+	Kind    Kind          `json:"kind"`
+	Worker  string        `json:"worker"`
+	Start   time.Duration `json:"start_ns"` // since the run began
+	Took    time.Duration `json:"took_ns"`
+	Rows    int64         `json:"rows"`
+	Bytes   int64         `json:"bytes"`
+	Retries int           `json:"retries"` // after how many tries that failed
 }
 
 // TableReport is what was done for one table.

@@ -3,6 +3,7 @@ package tasks
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -37,8 +38,40 @@ type RunningTask struct {
 	Worker string    `json:"worker,omitempty"`
 	Since  time.Time `json:"since"`
 	Bytes  int64     `json:"bytes"`
-	Stall  string    `json:"stall,omitempty"`     // why it does not get on, "" if it does; without SQL
-	SQL    string    `json:"stall_sql,omitempty"` // what is executed there, and by those that are in the way
+	Weight int64     `json:"weight,omitempty"`      // the task's estimated cost in bytes, 0 if it is not known
+	Phase  string    `json:"phase,omitempty"`       // of an index or of statistics, in the server's words
+	Done   int64     `json:"phase_done,omitempty"`  // blocks or rows of the phase
+	Total  int64     `json:"phase_total,omitempty"` // 0 if the server does not tell
+	Stall  string    `json:"stall,omitempty"`       // why it does not get on, "" if it does; without SQL
+	SQL    string    `json:"stall_sql,omitempty"`   // what is executed there, and by those that are in the way
+}
+
+// Fraction returns how much of the task is done, 0 to 1, as far as it can be told:
+// rows by their bytes against what the table has on disk, and an index by its
+// phases, of which scanning the table is taken to be the first half.
+func (r RunningTask) Fraction() float64 {
+	share := func(done, total int64) float64 {
+		if total <= 0 {
+			return 0
+		}
+		return min(max(float64(done)/float64(total), 0), 1)
+	}
+	switch r.Kind.Stage() {
+	case StageCopy:
+		return min(share(r.Bytes, r.Weight), 0.99) // what a row takes on disk and on its way differs
+	case StageIndex:
+		switch {
+		case strings.Contains(r.Phase, "scanning table"):
+			return share(r.Done, r.Total) / 2
+		case strings.Contains(r.Phase, "loading tuples"):
+			return 0.5 + share(r.Done, r.Total)/2
+		case strings.Contains(r.Phase, "sorting"):
+			return 0.5
+		}
+	case StageAnalyze:
+		return share(r.Done, r.Total)
+	}
+	return 0
 }
 
 // StageStatus is a stage as the queue sees it.
@@ -85,6 +118,21 @@ type RunStatus struct {
 	Leases []Lease `json:"-"`
 }
 
+// Work returns the estimated cost of all tasks in bytes, and how much of that is
+// done, what runs included.
+func (s RunStatus) Work() (done, all int64) {
+	for _, k := range s.Kinds {
+		done += k.Weight[Done]
+		for _, weight := range k.Weight {
+			all += weight
+		}
+	}
+	for _, r := range s.Running {
+		done += int64(r.Fraction() * float64(r.Weight))
+	}
+	return done, all
+}
+
 // Public returns what those may see of the status who reach the queue and not the
 // databases: it quotes neither SQL nor rows.
 func (s RunStatus) Public() RunStatus {
@@ -116,8 +164,9 @@ func (s RunStatus) Stalls() []string {
 
 // KindStatus counts the tasks of one kind.
 type KindStatus struct {
-	Kind  Kind          `json:"kind"`
-	Tasks map[State]int `json:"tasks"`
+	Kind   Kind            `json:"kind"`
+	Tasks  map[State]int   `json:"tasks"`
+	Weight map[State]int64 `json:"weight"` // the sum of their estimated cost in bytes
 }
 
 // SnapshotStatus is the snapshot that rows are read in.

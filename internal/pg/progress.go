@@ -1,0 +1,47 @@
+package pg
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Work is how far a session is with a command that takes long, as its server tells
+// in the pg_stat_progress views.
+type Work struct {
+	Phase       string // in the server's words, "" of COPY
+	Done, Total int64  // blocks or rows of the phase, both 0 if the server does not tell
+	Bytes       int64  // that COPY has taken or given
+}
+
+// Works returns what the sessions in the database work on, by their process ids:
+// COPY, the build of an index, or ANALYZE. The server leaves out what the role may
+// not see. It is cheap: nothing but shared memory is read.
+func Works(ctx context.Context, c *Conn) (map[int]Work, error) {
+	// Only of these two phases of a build the total is known; the counters of the one before stay where they were.
+	rows, err := c.Query(ctx, `SELECT w.pid, coalesce(w.phase, ''), coalesce(w.done, 0), coalesce(w.total, 0), coalesce(w.bytes, 0) FROM (
+			SELECT datid, pid, NULL::text AS phase, NULL::int8 AS done, NULL::int8 AS total, bytes_processed AS bytes FROM pg_catalog.pg_stat_progress_copy
+			UNION ALL
+			SELECT datid, pid, phase, CASE WHEN phase LIKE '%scanning table%' THEN blocks_done WHEN phase LIKE '%loading tuples%' THEN tuples_done END,
+				CASE WHEN phase LIKE '%scanning table%' THEN blocks_total WHEN phase LIKE '%loading tuples%' THEN tuples_total END, NULL
+			FROM pg_catalog.pg_stat_progress_create_index
+			UNION ALL
+			SELECT datid, pid, phase, CASE WHEN phase LIKE 'acquiring%' THEN sample_blks_scanned END, CASE WHEN phase LIKE 'acquiring%' THEN sample_blks_total END, NULL
+			FROM pg_catalog.pg_stat_progress_analyze) w
+		WHERE w.datid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())`)
+	if err != nil {
+		return nil, fmt.Errorf("read progress on the %s: %w", c.side, err)
+	}
+	works := map[int]Work{}
+	var pid int
+	var w Work
+	_, err = pgx.ForEachRow(rows, []any{&pid, &w.Phase, &w.Done, &w.Total, &w.Bytes}, func() error {
+		works[pid] = w
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read progress on the %s: %w", c.side, err)
+	}
+	return works, nil
+}
