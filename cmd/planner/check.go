@@ -10,7 +10,7 @@ import (
 
 // checkCommand returns the verb check.
 func checkCommand(app *cli.App) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Look for everything that would stop a run, and change nothing",
 		Long: `check connects to both databases and reports everything that would keep a run
@@ -31,4 +31,6 @@ same checks. Nothing is changed on either side.`,
 			return nil
 		},
 	}
+	app.SettingFlag(cmd.Flags(), "only", "only", "`sections` that a run shall make, such as schema,data")
+	return cmd
 }

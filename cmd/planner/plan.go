@@ -33,5 +33,6 @@ Nothing is changed on either side.`,
 		},
 	}
 	cli.OutputFlag(cmd, &output)
+	app.SettingFlag(cmd.Flags(), "only", "only", "`sections` that alone are made, such as schema,data")
 	return cmd
 }

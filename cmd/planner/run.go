@@ -46,6 +46,7 @@ and its ledger; planner cleanup removes both.`,
 		},
 	}
 	cli.OutputFlag(cmd, &output)
+	app.SettingFlag(cmd.Flags(), "only", "only", "`sections` that alone are made, such as schema,data; see docs/choosing.md")
 	app.SettingFlag(cmd.Flags(), "verify", "verify", "`level` of the comparison after the copy: rows, digest or none")
 	app.SettingFlag(cmd.Flags(), "workers", "workers", "`whether` this process does tasks, too: auto (if the queue is embedded), yes or no")
 	return cmd

@@ -26,6 +26,8 @@ type Input struct {
 	Roles          bool   // the run makes the roles that the target lacks
 	RolePasswords  bool   // with their passwords
 	Choice         Choice // what is copied of the source
+	Only           tasks.Sections
+	Truncate       bool // the run empties the tables that it finds
 }
 
 // Connections says how many sessions a run opens at most on each side, pg_dump
@@ -49,16 +51,25 @@ type checkFunc func(context.Context, *probe) (Findings, error)
 type check struct {
 	name string
 	run  checkFunc
+	of   tasks.Sections // that it is about; none means every run
 }
+
+// Sections that some checks are about.
+const (
+	schema  = tasks.SectionSchema
+	data    = tasks.SectionData
+	late    = tasks.SectionPostData
+	indexes = tasks.SectionIndexes
+)
 
 // gates must pass before the others make sense: their queries may not even
 // work on a server that these refuse.
 func gates() []check {
 	return []check{
-		{"proxy", checkProxy},
-		{"version", checkVersions},
-		{"same-database", checkSameDatabase},
-		{"target-standby", checkTargetStandby},
+		{"proxy", checkProxy, nil},
+		{"version", checkVersions, nil},
+		{"same-database", checkSameDatabase, nil},
+		{"target-standby", checkTargetStandby, nil},
 	}
 }
 
@@ -66,39 +77,43 @@ func gates() []check {
 // that depends on a choice that is right.
 func counts() []check {
 	return []check{
-		{"choice", checkChoice},
-		{"connections", checkConnections},
-		{"locks", checkLocks},
+		{"choice", checkChoice, nil},
+		{"connections", checkConnections, nil},
+		{"locks", checkLocks, nil},
 	}
 }
 
 // checks lists every other check, in the order in which findings are shown.
 func checks() []check {
 	return []check{
-		{"tools", checkTools},
-		{"ledger", checkLedger},
-		{"target-empty", checkTargetEmpty},
-		{"schemas", checkSchemas},
-		{"default-privileges", checkDefaultPrivileges},
-		{"source-privileges", checkSourcePrivileges},
-		{"large-objects", checkLargeObjects},
-		{"row-security", checkRowSecurity},
-		{"target-privileges", checkTargetPrivileges},
-		{"roles", checkRoles},
-		{"role-passwords", checkRolePasswords},
-		{"superuser", checkSuperuserObjects},
-		{"extensions", checkExtensions},
-		{"access-methods", checkAccessMethods},
-		{"tablespaces", checkTablespaces},
-		{"encoding", checkEncoding},
-		{"locale", checkLocale},
-		{"collations", checkCollations},
-		{"removed-features", checkRemovedFeatures},
-		{"snapshot-age", checkSnapshotAge},
-		{"source-standby", checkSourceStandby},
-		{"source-activity", checkSourceActivity},
-		{"target-sessions", checkTargetSessions},
-		{"not-copied", checkNotCopied},
+		{"tools", checkTools, nil},
+		{"ledger", checkLedger, nil},
+		{"target-empty", checkTargetEmpty, tasks.Sections{schema}},
+		{"target-tables", checkTargetTables, tasks.Sections{data}},
+		{"target-sections", checkTargetSections, tasks.Sections{indexes, tasks.SectionConstraints, late}},
+		{"target-sequences", checkTargetSequences, tasks.Sections{tasks.SectionSequences}},
+		{"target-large-objects", checkTargetLargeObjects, tasks.Sections{tasks.SectionLargeObjects}},
+		{"schemas", checkSchemas, tasks.Sections{schema}},
+		{"default-privileges", checkDefaultPrivileges, tasks.Sections{schema}},
+		{"source-privileges", checkSourcePrivileges, nil},
+		{"large-objects", checkLargeObjects, tasks.Sections{tasks.SectionLargeObjects}},
+		{"row-security", checkRowSecurity, tasks.Sections{data}},
+		{"target-privileges", checkTargetPrivileges, nil},
+		{"roles", checkRoles, tasks.Sections{schema, late}},
+		{"role-passwords", checkRolePasswords, tasks.Sections{schema, late}},
+		{"superuser", checkSuperuserObjects, tasks.Sections{schema, late}},
+		{"extensions", checkExtensions, tasks.Sections{schema}},
+		{"access-methods", checkAccessMethods, tasks.Sections{schema}},
+		{"tablespaces", checkTablespaces, tasks.Sections{schema, indexes}},
+		{"encoding", checkEncoding, nil},
+		{"locale", checkLocale, nil},
+		{"collations", checkCollations, tasks.Sections{schema}},
+		{"removed-features", checkRemovedFeatures, tasks.Sections{schema, late}},
+		{"snapshot-age", checkSnapshotAge, nil},
+		{"source-standby", checkSourceStandby, nil},
+		{"source-activity", checkSourceActivity, nil},
+		{"target-sessions", checkTargetSessions, nil},
+		{"not-copied", checkNotCopied, nil},
 	}
 }
 
@@ -166,6 +181,9 @@ func runAll(ctx context.Context, p *probe, list []check) (Findings, error) {
 	var all Findings
 	var errs []error
 	for _, c := range list {
+		if len(c.of) > 0 && !p.Only.Has(c.of...) {
+			continue
+		}
 		if err := beginAll(ctx, p); err != nil {
 			errs = append(errs, fmt.Errorf("check %s: %w", c.name, err))
 			break

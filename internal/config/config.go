@@ -31,6 +31,12 @@ type Config struct {
 	Split Split `yaml:"split"`
 	// Bundle says which small tables travel together.
 	Bundle Bundle `yaml:"bundle"`
+	// Only names the sections that the run makes, see [Sections]; empty means all.
+	// Without schema the tables must be in the target already.
+	Only List `yaml:"only"`
+	// Truncate empties the tables of the target that rows are copied into. Without
+	// it they must be empty.
+	Truncate bool `yaml:"truncate"`
 	// Filter says what is copied of the database; without it all is.
 	Filter Filter `yaml:"filter"`
 	// Tables says what is copied of single tables, by their names.

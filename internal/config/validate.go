@@ -37,6 +37,7 @@ func (c Config) Validate() error {
 		}
 	}
 	c.sizes(&p)
+	c.sections(&p)
 	c.around(&p)
 	c.queue(&p)
 	c.workers(&p)

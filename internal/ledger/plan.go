@@ -18,7 +18,8 @@ type New struct {
 	Version      string
 	ConfigDigest string
 	Without      pg.Without // what of the source was left out when it was read
-	Planner      string     // host/pid
+	Sections     tasks.Sections
+	Planner      string // host/pid
 	Snapshot     pg.Snapshot
 	Mark         pg.Mark   // of the snapshot
 	Archive      io.Reader // nil if there is none
@@ -67,9 +68,9 @@ func create(ctx context.Context, c *pg.Conn, n New, plan tasks.Plan, prepare fun
 }
 
 func writeNew(ctx context.Context, tx pgx.Tx, l *Ledger, n New, plan tasks.Plan) error {
-	_, err := tx.Exec(ctx, `INSERT INTO pgconvoy.run (run, uid, state, source, target, version, config_digest, planner, digest_key, without, target_start)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, pg_catalog.pg_postmaster_start_time())`,
-		n.Run.Name, n.Run.UID, tasks.RunRunning, n.Run.FP.Source, n.Run.FP.Target, n.Version, n.ConfigDigest, n.Planner, l.key[:], n.Without)
+	_, err := tx.Exec(ctx, `INSERT INTO pgconvoy.run (run, uid, state, source, target, version, config_digest, planner, digest_key, without, sections, target_start)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, pg_catalog.pg_postmaster_start_time())`,
+		n.Run.Name, n.Run.UID, tasks.RunRunning, n.Run.FP.Source, n.Run.FP.Target, n.Version, n.ConfigDigest, n.Planner, l.key[:], n.Without, stringsOf(n.Sections))
 	if err != nil {
 		return err
 	}
@@ -188,4 +189,12 @@ func (l *Ledger) Without(ctx context.Context, c *pg.Conn) (w pg.Without, err err
 		return w, fmt.Errorf("read what was left out: %w", err)
 	}
 	return w, nil
+}
+
+// Sections returns the sections that the run makes.
+func (l *Ledger) Sections(ctx context.Context, c *pg.Conn) (s tasks.Sections, err error) {
+	if err := c.QueryRow(ctx, "SELECT sections FROM pgconvoy.run WHERE run = $1", l.run.Name).Scan(&s); err != nil {
+		return s, fmt.Errorf("read which sections the run makes: %w", err)
+	}
+	return s, nil
 }

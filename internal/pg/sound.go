@@ -27,7 +27,7 @@ const lookChunk = 100
 // LaggingSequences returns the ascending sequences that a column owns and that
 // are behind the largest value in it: the next row would get a number that is
 // there already. Only columns with an index that begins with them are looked at,
-// where that costs next to nothing.
+// where that costs next to nothing, and only those that the role may read.
 func LaggingSequences(ctx context.Context, c *Conn, without Without) (map[string]string, error) {
 	rows, err := c.Query(ctx, `SELECT pg_catalog.format('sequence %I.%I', sn.nspname, s.relname),
 			pg_catalog.format('SELECT pg_catalog.max(%I) > (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM %I.%I) FROM ONLY %I.%I',
@@ -40,6 +40,7 @@ func LaggingSequences(ctx context.Context, c *Conn, without Without) (map[string
 		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = d.refobjsubid
 		WHERE s.relkind = 'S' AND n.nspname <> ALL ($1) AND c.oid <> ALL ($2) AND `+userRelation+`
 		AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+		AND pg_catalog.has_table_privilege(s.oid, 'SELECT') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
 		AND EXISTS (SELECT FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid AND x.indkey[0] = a.attnum AND x.indisvalid AND x.indpred IS NULL)
 		ORDER BY s.oid`, without.names(), without.IDs())
 	if err != nil {

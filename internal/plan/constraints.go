@@ -16,6 +16,9 @@ import (
 // else may lock the table meanwhile, as an ALTER TABLE that queues behind one
 // CREATE INDEX makes the next one queue behind itself.
 func (b *builder) indexTasks(r pg.Relation, copied tasks.Group) (tasks.Group, error) {
+	if !b.in.Options.Only.Has(tasks.SectionIndexes) {
+		return copied, nil
+	}
 	built := tasks.Group(fmt.Sprintf("index:%d", r.OID))
 	ready := copied
 	own := slices.DeleteFunc(slices.Clone(b.indexes[r.OID]), func(x pg.Index) bool { return b.builtByConstraint(r, x) })
@@ -71,6 +74,9 @@ func (b *builder) buildSettings(x pg.Index, siblings int) string {
 
 // tableStatements returns all that follows the copy of a table in a bundle.
 func (b *builder) tableStatements(r pg.Relation) ([]tasks.Statement, error) {
+	if !b.in.Options.Only.Has(tasks.SectionIndexes) {
+		return nil, nil
+	}
 	var statements []tasks.Statement
 	for _, x := range b.indexes[r.OID] {
 		if b.builtByConstraint(r, x) {
@@ -197,6 +203,9 @@ func indexName(r pg.Relation, x pg.Index) tasks.Name {
 // partitioned adds, for every partitioned table, the task that makes its
 // indexes and attaches those of its partitions, and its ANALYZE.
 func (b *builder) partitioned() error {
+	if !b.in.Options.Only.Has(tasks.SectionData, tasks.SectionIndexes, tasks.SectionConstraints) {
+		return nil
+	}
 	leaves := map[uint32][]uint32{} // direct partitions
 	for _, r := range b.in.Catalog.Tables {
 		if r.Parent != 0 {
@@ -234,6 +243,27 @@ func (b *builder) deepestFirst() []pg.Relation {
 }
 
 func (b *builder) attachPartitioned(r pg.Relation, needs []tasks.Group) error {
+	if !slices.Contains(needs, tasks.WaveSchema) {
+		needs = append(needs, tasks.WaveSchema)
+	}
+	statements, err := b.partitionedIndexes(r)
+	if err != nil {
+		return err
+	}
+	t := tasks.Task{
+		Kind: tasks.KindAttach, ID: tasks.NewID(tasks.KindAttach, r.Schema, r.Name, "all"),
+		Group: tasks.Group(fmt.Sprintf("attach:%d", r.OID)), Wave: tasks.WaveData, Needs: needs,
+	}
+	b.attached[r.OID], b.analyzed[r.OID] = t.Group, t.Group
+	return b.add(t, tasks.Statements{On: on(r), Statements: statements})
+}
+
+// partitionedIndexes returns what makes the indexes of a partitioned table, and
+// attaches those of its partitions.
+func (b *builder) partitionedIndexes(r pg.Relation) ([]tasks.Statement, error) {
+	if !b.in.Options.Only.Has(tasks.SectionIndexes) {
+		return nil, nil
+	}
 	var statements []tasks.Statement
 	add := func(x pg.Index, sql string) {
 		statements = append(statements, tasks.Statement{Label: sql, SQL: inTablespace(x, sql)})
@@ -243,7 +273,7 @@ func (b *builder) attachPartitioned(r pg.Relation, needs []tasks.Group) error {
 			add(x, addConstraint(r, x.Constraint))
 		} else {
 			if x.Definition == "" {
-				return fmt.Errorf("index %s of %s was dropped since the snapshot was taken", x.Name, nameOf(r))
+				return nil, fmt.Errorf("index %s of %s was dropped since the snapshot was taken", x.Name, nameOf(r))
 			}
 			add(x, x.Definition) // pg_get_indexdef says ON ONLY for a partitioned table
 		}
@@ -257,19 +287,14 @@ func (b *builder) attachPartitioned(r pg.Relation, needs []tasks.Group) error {
 		}
 		statements = append(statements, marks(r, x)...)
 	}
-	t := tasks.Task{
-		Kind: tasks.KindAttach, ID: tasks.NewID(tasks.KindAttach, r.Schema, r.Name, "all"),
-		Group: tasks.Group(fmt.Sprintf("attach:%d", r.OID)), Wave: tasks.WaveData, Needs: append(needs, tasks.WaveSchema),
-	}
-	b.attached[r.OID], b.analyzed[r.OID] = t.Group, t.Group
-	return b.add(t, tasks.Statements{On: on(r), Statements: statements})
+	return statements, nil
 }
 
 // analyzePartitioned adds the ANALYZE of partitioned tables: automatic ANALYZE
 // never visits them. Until 17 that of the root does the whole tree.
 func (b *builder) analyzePartitioned(leaves map[uint32][]uint32) error {
 	for _, r := range b.in.Catalog.Tables {
-		if r.Kind != "p" || !b.has(r.OID) || !b.analyzesItself(r) {
+		if r.Kind != "p" || !b.has(r.OID) || !b.changes(r) || !b.analyzesItself(r) {
 			if r.Kind == "p" && r.OverForeign {
 				b.skipStatistics(r)
 			}
@@ -323,6 +348,9 @@ func (b *builder) configures(table uint32) bool {
 // table is short. Before 18 a foreign key of or to a partitioned table cannot
 // be added NOT VALID.
 func (b *builder) foreignKeys() error {
+	if !b.in.Options.Only.Has(tasks.SectionConstraints) {
+		return nil
+	}
 	for _, f := range b.in.Catalog.ForeignKeys {
 		table, references := b.relation[f.Table], b.relation[f.References]
 		if table == nil || !b.in.Selection.fkeys[f.OID] {
@@ -348,7 +376,7 @@ const ValidationOf = "validation of "
 // those of the configuration tables, and it may well be partitioned.
 func (b *builder) foreignKey(f pg.ForeignKey, table pg.Relation, references *pg.Relation) error {
 	needs := b.groupsOf([]uint32{f.Table, f.References}, b.analyzed)
-	if references == nil && b.configures(f.References) {
+	if references == nil && b.configures(f.References) && b.in.Options.Only.Has(tasks.SectionData) {
 		needs = append(needs, extensionGroup)
 	}
 	partitioned := table.Kind == "p" || references == nil || references.Kind == "p"

@@ -18,6 +18,9 @@ func (b *builder) late() error {
 	if err := b.sequences(); err != nil {
 		return err
 	}
+	if !b.in.Options.Only.Has(tasks.SectionPostData) {
+		return b.refreshExisting()
+	}
 	s := b.in.Selection
 	after, err := b.lateChunks("post-data", s.Rest, afterData())
 	if err != nil {
@@ -93,6 +96,9 @@ func (b *builder) refreshable() map[uint32]bool {
 	can := map[uint32]bool{}
 	for _, v := range b.in.Catalog.MatViews {
 		can[v.OID] = v.Populated && b.in.Selection.matviews[v.OID]
+		if can[v.OID] && !b.in.Options.Only.Has(tasks.SectionPostData) {
+			can[v.OID] = b.filled(tasks.Name{Schema: v.Schema, Name: v.Name})
+		}
 	}
 	for changed := true; changed; {
 		changed = false
@@ -109,6 +115,9 @@ func (b *builder) refreshable() map[uint32]bool {
 // sequences adds tasks that copy the values of all sequences. They come after
 // the last row: sequences are not transactional, and so they are never behind.
 func (b *builder) sequences() error {
+	if !b.in.Options.Only.Has(tasks.SectionSequences) {
+		return nil
+	}
 	var names []tasks.Name
 	for _, s := range b.in.Catalog.Sequences {
 		names = append(names, tasks.Name{Schema: s.Schema, Name: s.Name})

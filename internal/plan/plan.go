@@ -3,8 +3,9 @@
 // clock, the same input gives the same plan. Which object is copied how, in
 // what order, and what waits for what is decided here and nowhere else:
 // select.go places every entry of the archive, schema.go orders those that come
-// before the rows, tables.go places every table, and constraints.go, late.go and
-// verify.go what follows from them; critical.go finds the longest chain.
+// before the rows, tables.go places every table, existing.go those that the target
+// has already, and constraints.go, late.go and verify.go what follows from them;
+// critical.go finds the longest chain.
 package plan
 
 import (
@@ -30,6 +31,7 @@ type Options struct {
 	IndexCap        int    // index builds that go on at once
 	Verify          string // rows, digest or none
 	Around          tasks.Around
+	Only            tasks.Sections
 }
 
 // Input is everything that a plan is made from.
@@ -45,6 +47,7 @@ type Input struct {
 	SameText    bool            // encoding and collation of both databases agree, so text hashes to the same partition
 	Scope       filter.Scope    // what was decided for single tables; the catalog holds what is copied only
 	Skipped     []tasks.Skipped // what is left out by that
+	Existing    *Existing       // nil if the run makes the tables
 }
 
 // Build makes the plan.
@@ -53,7 +56,8 @@ func Build(in Input) (tasks.Plan, error) {
 		return tasks.Plan{}, err
 	}
 	b := newBuilder(in)
-	steps := []func() error{b.schema, b.tables, b.partitioned, b.foreignKeys, b.extensionData, b.largeObjects, b.late, b.verify}
+	b.sections()
+	steps := []func() error{b.schema, b.truncate, b.tables, b.partitioned, b.foreignKeys, b.extensionData, b.largeObjects, b.proofs, b.late, b.verify}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return tasks.Plan{}, err

@@ -18,6 +18,9 @@ const schemaChunk = 300
 // with a file that it writes to disk at once, for the index of values out of
 // line, and has time for another session meanwhile.
 func (b *builder) schema() error {
+	if !b.in.Options.Only.Has(tasks.SectionSchema) {
+		return nil
+	}
 	before, tables, rest := aroundTables(slices.Concat(b.in.Selection.Pre, b.in.Selection.Statistics))
 	after, err := b.schemaChain(before, nil)
 	if err != nil {

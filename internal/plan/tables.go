@@ -21,11 +21,11 @@ func (b *builder) tables() error {
 		case r.Kind != "r":
 		case !b.has(r.OID):
 			b.skip("table "+nameOf(r).String(), "pg_dump leaves it out")
-		case b.in.Scope.Table(r.OID).NoRows:
+		case !b.copies(r):
 			if err := b.afterCopy(r, tasks.WaveSchema); err != nil {
 				return err
 			}
-		case b.in.Options.BundleMaxTable > 0 && r.Bytes <= b.in.Options.BundleMaxTable && b.loadRoot(r) == nil && b.in.Scope.Table(r.OID).Parts <= 1:
+		case b.in.Options.BundleMaxTable > 0 && r.Bytes <= b.in.Options.BundleMaxTable && !b.alone(r) && b.in.Scope.Table(r.OID).Parts <= 1:
 			small = append(small, r)
 		default:
 			if err := b.table(r); err != nil {
@@ -36,10 +36,16 @@ func (b *builder) tables() error {
 	return b.bundles(small)
 }
 
+// copies reports whether rows of the table are copied.
+func (b *builder) copies(r pg.Relation) bool {
+	return r.Kind == "r" && b.has(r.OID) && b.in.Options.Only.Has(tasks.SectionData) && !b.in.Scope.Table(r.OID).NoRows
+}
+
 // table adds the tasks of one table that has them to itself.
 func (b *builder) table(r pg.Relation) error {
-	root := b.loadRoot(r)
-	if root != nil {
+	place, _, there := b.place(r)
+	root := b.root(r)
+	if root != nil && !there {
 		if err := b.wholeTree(r, *root); err != nil {
 			return err
 		}
@@ -57,11 +63,12 @@ func (b *builder) table(r pg.Relation) error {
 			spec.Parts = len(parts)
 			item = fmt.Sprintf("p%04d", i+1)
 		}
-		if root != nil {
+		if root != nil && !there {
 			into := nameOf(*root)
 			// In the root's order, in which they are compared.
 			spec.Into, spec.Table.Columns = &into, root.Columns
 		}
+		b.settle(r, &spec)
 		err := b.add(tasks.Task{
 			Kind: tasks.KindCopy, ID: tasks.NewID(tasks.KindCopy, r.Schema, r.Name, item),
 			Group: copied, Wave: tasks.WaveData, Needs: []tasks.Group{tasks.WaveSchema}, Weight: r.Bytes / int64(len(parts)),
@@ -71,7 +78,10 @@ func (b *builder) table(r pg.Relation) error {
 		}
 	}
 	b.planned(r, len(parts), "")
-	if root == nil {
+	switch {
+	case there:
+		b.compareExisting(r, place)
+	case root == nil:
 		b.verifyLater(r)
 	}
 	return b.afterCopy(r, copied)
@@ -106,13 +116,22 @@ func (b *builder) afterCopy(r pg.Relation, copied tasks.Group) error {
 	}
 	b.attached[r.OID] = ready
 	b.analyzed[r.OID] = ready
+	_, root, _ := b.place(r)
 	switch {
+	case !b.changes(r), root != nil: // that one is analyzed
 	case b.analyzedLate(r):
 		return b.analyzeLate(r)
 	case b.analyzesItself(r):
 		return b.analyze(r, []tasks.Group{ready})
 	}
 	return nil
+}
+
+// changes reports whether the run makes something of the table that statistics
+// tell of.
+func (b *builder) changes(r pg.Relation) bool {
+	only := b.in.Options.Only
+	return b.onTarget(r) && (only.Has(tasks.SectionData) || only.Has(tasks.SectionIndexes) && len(b.indexes[r.OID]) > 0)
 }
 
 // analyzedLate reports whether the statistics of the table must wait for all
@@ -153,7 +172,7 @@ func (b *builder) analyzesItself(r pg.Relation) bool {
 		return false
 	}
 	root := &r
-	for p := b.relation[r.Parent]; p != nil; p = b.relation[p.Parent] {
+	for p := b.relation[r.Parent]; p != nil && b.onTarget(*p); p = b.relation[p.Parent] {
 		root = p
 	}
 	return root.OID == r.OID || b.in.TargetMajor >= 18 || root.OverForeign
@@ -161,7 +180,7 @@ func (b *builder) analyzesItself(r pg.Relation) bool {
 
 func (b *builder) analyzeStatement(r pg.Relation) tasks.Statement {
 	only := ""
-	if r.Kind == "p" && b.in.TargetMajor >= 18 {
+	if r.Kind == "p" && b.in.TargetMajor >= 18 && b.in.Existing == nil {
 		only = "ONLY "
 	}
 	sql := "ANALYZE " + only + nameOf(r).String()
@@ -207,6 +226,7 @@ func (b *builder) bundle(name string, tables []pg.Relation, bytes int64) error {
 			return err
 		}
 		loaded := tasks.Loaded{Copy: tasks.Copy{Table: tableOf(r), Where: b.where(r), Freeze: freezable(r) && r.Bytes >= freezeFrom, Binary: b.binary(r), Digest: b.digests()}, After: after}
+		b.settle(r, &loaded.Copy)
 		switch {
 		case b.analyzedLate(r):
 			if err := b.analyzeLate(r); err != nil {
@@ -219,7 +239,11 @@ func (b *builder) bundle(name string, tables []pg.Relation, bytes int64) error {
 		b.attached[r.OID], b.analyzed[r.OID] = t.Group, t.Group
 		b.bundled[r.OID] = true
 		b.planned(r, 1, t.ID)
-		b.verifyLater(r)
+		if place, _, there := b.place(r); there {
+			b.compareExisting(r, place)
+		} else {
+			b.verifyLater(r)
+		}
 	}
 	return b.add(t, spec)
 }
@@ -248,6 +272,9 @@ func (b *builder) whyText(r pg.Relation) string {
 	case !r.Portable:
 		return "the binary form of a column's type is not the same on every server"
 	}
+	if p, _, there := b.place(r); there && !p.BuiltIn {
+		return "the target's table has columns of other types, or of types that are not built in"
+	}
 	return ""
 }
 
@@ -257,6 +284,14 @@ func (b *builder) whyText(r pg.Relation) string {
 func freezable(r pg.Relation) bool { return r.AccessMethod == "heap" }
 
 func (b *builder) planned(r pg.Relation, parts int, bundle tasks.ID) {
+	unlogged := r.Unlogged
+	var into *tasks.Name
+	if p, _, there := b.place(r); there {
+		unlogged = p.Unlogged
+		if p.Root != 0 {
+			into = &p.Into
+		}
+	}
 	var indexBytes int64
 	for _, x := range b.indexes[r.OID] {
 		indexBytes += x.Bytes
@@ -264,7 +299,7 @@ func (b *builder) planned(r pg.Relation, parts int, bundle tasks.ID) {
 	b.plan.Tables = append(b.plan.Tables, tasks.PlannedTable{
 		HeapBytes: r.Blocks * b.in.Catalog.BlockSize, IndexBytes: indexBytes, WhyText: b.whyText(r),
 		Name: nameOf(r), Bytes: r.Bytes, Rows: r.Rows, Parts: parts, Indexes: len(b.indexes[r.OID]), Bundle: bundle,
-		Binary: b.binary(r), Unlogged: r.Unlogged,
+		Binary: b.binary(r), Unlogged: unlogged, Into: into,
 	})
 }
 
@@ -368,6 +403,9 @@ const extensionGroup tasks.Group = "extension-data"
 // extensionData adds one task for the rows of all configuration tables:
 // referenced tables first.
 func (b *builder) extensionData() error {
+	if !b.in.Options.Only.Has(tasks.SectionData) {
+		return nil
+	}
 	var spec tasks.Bundle
 	for _, c := range byReferences(b.in.Catalog.ExtensionConfig) {
 		if c.Kind != "r" {
@@ -421,7 +459,7 @@ func byReferences(tables []pg.ConfigTable) []pg.ConfigTable {
 // have one more.
 func (b *builder) largeObjects() error {
 	bounds := b.in.Catalog.LargeObjects
-	if len(bounds) == 0 {
+	if len(bounds) == 0 || !b.in.Options.Only.Has(tasks.SectionLargeObjects) {
 		return nil
 	}
 	last := bounds[len(bounds)-1]

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/pgconvoy/pgconvoy/internal/filter"
+	"github.com/pgconvoy/pgconvoy/internal/fit"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
@@ -19,16 +20,20 @@ const (
 type verified struct {
 	table   tasks.VerifyTable
 	measure pg.Relation // what decides about its parts: the table, or all leaves of a root as if they were one
+	unlike  bool        // the types of its columns differ, and so would digests
 }
 
 // verifyLater notes a table to compare after the copy.
 func (b *builder) verifyLater(r pg.Relation) {
-	b.verified = append(b.verified, verified{tasks.VerifyTable{Table: tableOf(r)}, r})
+	b.verified = append(b.verified, verified{table: tasks.VerifyTable{Table: tableOf(r)}, measure: r})
 }
 
 // roots returns the tables that others were loaded through: they are compared
 // as a whole, with all of their leaves.
 func (b *builder) roots() []verified {
+	if b.in.Existing != nil || !b.in.Options.Only.Has(tasks.SectionData) {
+		return nil
+	}
 	var roots []verified
 	position := map[uint32]int{}
 	for _, leaf := range b.in.Catalog.Tables {
@@ -44,7 +49,7 @@ func (b *builder) roots() []verified {
 			i = len(roots)
 			position[root.OID] = i
 			roots = append(roots, verified{
-				tasks.VerifyTable{Table: tableOf(*root), Descend: true}, pg.Relation{OID: root.OID, AccessMethod: leaf.AccessMethod},
+				table: tasks.VerifyTable{Table: tableOf(*root), Descend: true}, measure: pg.Relation{OID: root.OID, AccessMethod: leaf.AccessMethod},
 			})
 		}
 		roots[i].table.Leaves = append(roots[i].table.Leaves, nameOf(leaf))
@@ -86,7 +91,18 @@ func (b *builder) verify() error {
 		sides: []side{target}, spec: tasks.Verify{Level: b.in.Options.Verify},
 		wave: tasks.WaveVerify, needs: append(afterData(), tasks.WaveLate),
 	}
-	return b.compare(c, slices.Concat(b.verified, b.roots()))
+	return b.compareAll(c, slices.Concat(b.verified, b.roots()))
+}
+
+// compareAll adds what compares the tables: by the number of their rows where the
+// types of columns differ, as digests of the same values do, too.
+func (b *builder) compareAll(c *comparison, list []verified) error {
+	unlike := func(v verified) bool { return v.unlike }
+	if err := b.compare(c, slices.DeleteFunc(slices.Clone(list), unlike)); err != nil {
+		return err
+	}
+	c.spec.Level = tasks.LevelRows
+	return b.compare(c, slices.DeleteFunc(list, func(v verified) bool { return !unlike(v) }))
 }
 
 // compare adds what measures and compares the tables: large ones by themselves
@@ -159,10 +175,11 @@ func (b *builder) compareTogether(c *comparison, list []verified, bytes int64) e
 type CompareInput struct {
 	Options        Options // of which Verify is the level
 	Source, Target pg.Catalog
-	Bounds         map[uint32][]string // as in [Input]
-	SameText       bool                // as in [Input]
-	Snapshots      [2]string           // exported ones, of source and target
-	Scope          filter.Scope        // as in [Input], of the source
+	Bounds         map[uint32][]string  // as in [Input]
+	SameText       bool                 // as in [Input]
+	Snapshots      [2]string            // exported ones, of source and target
+	Scope          filter.Scope         // as in [Input], of the source
+	Places         map[uint32]fit.Place // where the rows of tables are that the target has in another shape; nil if there is none
 }
 
 // Compare makes the plan that compares every table of the source with the one
@@ -177,9 +194,19 @@ func Compare(in CompareInput) (p tasks.Plan, found []tasks.Difference, tables in
 	for _, r := range in.Source.Tables {
 		b.in.Selection.tables[r.OID] = true
 	}
+	if in.Places != nil {
+		b.in.Existing = &Existing{Places: in.Places}
+	}
 	for _, r := range in.Source.Tables {
-		if r.Kind == "r" && b.loadRoot(r) == nil && !in.Scope.Table(r.OID).NoRows {
+		if r.Kind != "r" || in.Scope.Table(r.OID).NoRows {
+			continue
+		}
+		switch p, _, there := b.place(r); {
+		case there && (p.Root != 0 || p.Tree && !r.Inherited):
+			b.compareWhole(r, p)
+		case b.root(r) == nil:
 			b.verifyLater(r)
+			b.verified[len(b.verified)-1].unlike = there && !p.Alike
 		}
 	}
 	there := map[tasks.Name]pg.Relation{}
@@ -212,7 +239,7 @@ func Compare(in CompareInput) (p tasks.Plan, found []tasks.Difference, tables in
 		// Whatever reads in a snapshot belongs to this wave: the snapshot is released after it.
 		wave: tasks.WaveData,
 	}
-	err = b.compare(c, list)
+	err = b.compareAll(c, list)
 	b.plan.Skipped = nil // a comparison skips nothing
 	largestFirst(&b.plan)
 	return b.plan, found, tables, err

@@ -26,6 +26,9 @@ func aroundTables(c config.Config) (tasks.Around, error) {
 // to the database at the end, from what both sides have now. It logs what a person
 // should know of it.
 func (p *Prepared) planSteps(ctx context.Context) error {
+	if !p.only.Has(tasks.SectionSchema, tasks.SectionPostData) {
+		return nil // nothing is made that has an owner, privileges or labels
+	}
 	in := plan.DatabaseInput{Around: p.around, Made: p.made}
 	var err error
 	if in.Source, err = pg.ReadDatabase(ctx, p.checking); err != nil {

@@ -20,8 +20,8 @@ import (
 const dropChunk = 200
 
 // Cleanup drops from the target what an unfinished run made, then its ledger.
-// Of a complete run only the ledger is dropped. It is idempotent: what is not
-// there is passed over.
+// Of a complete run only the ledger is dropped, and of one that did not make the
+// tables. It is idempotent: what is not there is passed over.
 func Cleanup(ctx context.Context, o Options) (err error) {
 	target, err := connectTarget(ctx, o)
 	if err != nil {
@@ -57,10 +57,19 @@ func Cleanup(ctx context.Context, o Options) (err error) {
 			return err
 		}
 	}
-	if state != tasks.RunComplete {
-		if err := dropCopied(ctx, o, l, target); err != nil {
-			return err
-		}
+	sections, err := l.Sections(ctx, target)
+	if err != nil {
+		return err
+	}
+	switch {
+	case state == tasks.RunComplete:
+	case sections.Has(tasks.SectionSchema):
+		err = dropCopied(ctx, o, l, target)
+	default:
+		err = leaveCopied(ctx, o, l, target)
+	}
+	if err != nil {
+		return err
 	}
 	if err := ledger.Drop(ctx, target); err != nil {
 		return err
@@ -143,6 +152,28 @@ func dropCopied(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Con
 		}
 	}
 	o.Log.Info("what the run made is dropped", "statements", len(drops), "refused", len(refused))
+	return nil
+}
+
+// leaveCopied says what the run leaves in tables that it did not make. Others may
+// have changed them since, or use what it made.
+func leaveCopied(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Conn) error {
+	report, err := l.Report(ctx, target)
+	if err != nil {
+		return err
+	}
+	for _, t := range report.Tables {
+		if t.Rows > 0 {
+			o.Log.Warn("rows stay in a table that was there before the run", "table", t.Name.String(), "rows", t.Rows)
+		}
+	}
+	made := []tasks.Kind{tasks.KindIndex, tasks.KindAttach, tasks.KindFKeyAdd, tasks.KindSchema, tasks.KindLargeObjects}
+	for _, s := range report.Stages {
+		if !slices.Contains(made, s.Kind) {
+			continue
+		}
+		o.Log.Warn("what the run made on tables that were there before it stays", "kind", s.Kind, "tasks", s.Tasks)
+	}
 	return nil
 }
 

@@ -26,6 +26,7 @@ type Prepared struct {
 	Options
 	Plan tasks.Plan
 
+	only    tasks.Sections // that are made
 	rules   filter.Rules
 	scope   filter.Scope
 	without pg.Without // what is left out of the source, our ledger included
@@ -139,6 +140,7 @@ func begin(ctx context.Context, o Options) (*Prepared, *check.Preflight, error) 
 		return nil, nil, err
 	}
 	p.around = around
+	p.only = sectionsOf(o.Config)
 	p.rules = rules
 	preflight, err := p.beginPreflight(ctx)
 	if err != nil {
@@ -158,7 +160,7 @@ func (p *Prepared) beginPreflight(ctx context.Context) (*check.Preflight, error)
 	return check.Begin(ctx, check.Input{
 		Source: p.source, Target: p.target, Connections: connections(p.Config), Tools: p.tools, ToolsErr: toolsErr,
 		Around: p.around, Roles: p.Config.Roles != config.RolesNone, RolePasswords: p.Config.RolePasswords,
-		Choice: check.Choice{Scope: p.scope, Without: p.without, Found: found},
+		Choice: check.Choice{Scope: p.scope, Without: p.without, Found: found}, Only: p.only, Truncate: p.Config.Truncate,
 	})
 }
 
@@ -350,7 +352,7 @@ func (p *Prepared) build(ctx context.Context) error {
 		return err
 	}
 	options := planOptions(p.Config)
-	options.Around = p.around
+	options.Around, options.Only = p.around, p.only
 	bounds := map[uint32][]string{}
 	for _, s := range plan.KeySplits(options, cat, p.scope) {
 		bounds[s.Table], err = pg.KeyBounds(ctx, p.source, s.Name.String(), s.Key, s.Blocks, s.NumParts)
@@ -362,9 +364,14 @@ func (p *Prepared) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	existing, err := p.existing(ctx, cat)
+	if err != nil {
+		return err
+	}
 	p.Plan, err = plan.Build(plan.Input{
 		Options: options, Catalog: cat, Selection: selection, SQL: sql, Bounds: bounds, Late: p.late, NoLabels: p.noLabels,
 		TargetMajor: p.target.Major(), SameText: same, Scope: p.scope, Skipped: skipped,
+		Existing: existing,
 	})
 	p.Plan.Steps = p.steps
 	return err

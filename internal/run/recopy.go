@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -187,8 +188,23 @@ func renumbered(t tasks.Task, nodes map[uint32]uint32) (any, error) {
 	return spec, err
 }
 
-// recopyChunk is how many tables one transaction empties.
+// recopyChunk is how many tasks one transaction opens again, more only if they
+// fill the same table: what one of them has copied again is not to be emptied for
+// another.
 const recopyChunk = 50
+
+// chunksOf cuts the list, in which tasks of one group follow each other.
+func chunksOf(copies []tasks.Task) (chunks [][]tasks.Task) {
+	start := 0
+	for i := range copies {
+		last := i == len(copies)-1
+		if last || i+1-start >= recopyChunk && copies[i].Group != copies[i+1].Group {
+			chunks = append(chunks, copies[start:i+1])
+			start = i + 1
+		}
+	}
+	return chunks
+}
 
 // recopy empties tables whose rows are to be copied again, and makes the tasks
 // open again that fill them and that follow. It is idempotent.
@@ -198,7 +214,7 @@ func (r *running) recopy(ctx context.Context, tables []tasks.Name) error {
 	if err != nil || len(copies) == 0 {
 		return err
 	}
-	for chunk := range slices.Chunk(copies, recopyChunk) {
+	for _, chunk := range chunksOf(copies) {
 		if err := pgx.BeginTxFunc(ctx, target, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(pgx.Tx) error {
 			return r.empty(ctx, chunk)
 		}); err != nil {
@@ -206,7 +222,7 @@ func (r *running) recopy(ctx context.Context, tables []tasks.Name) error {
 		}
 	}
 	// What looked at their rows looks again, also what failed because they were not there.
-	late, err := r.ledger.Tasks(ctx, target, []tasks.State{tasks.Done, tasks.Failed}, tasks.KindMeasure, tasks.KindVerify, tasks.KindSequences, tasks.KindRefresh)
+	late, err := r.ledger.Tasks(ctx, target, []tasks.State{tasks.Done, tasks.Failed}, tasks.KindMeasure, tasks.KindVerify, tasks.KindSequences, tasks.KindRefresh, tasks.KindFKeyValidate)
 	if err != nil {
 		return err
 	}
@@ -292,6 +308,9 @@ func (r *running) empty(ctx context.Context, copies []tasks.Task) error {
 		return err
 	}
 	seen := map[tasks.Name]bool{}
+	if err := r.onlyOurs(ctx, copies); err != nil {
+		return err
+	}
 	for _, t := range copies {
 		list, err := copiesIn(t)
 		if err != nil {
@@ -332,6 +351,9 @@ func (r *running) emptyTable(ctx context.Context, t tasks.Task, c tasks.Copy) er
 	if c.Into != nil {
 		only = "" // the rows are in its partitions
 	}
+	if c.Existing {
+		return r.deleteRows(ctx, c, only)
+	}
 	if _, err := target.Exec(ctx, fmt.Sprintf("LOCK TABLE %s%s IN ACCESS EXCLUSIVE MODE", only, name)); err != nil {
 		return err
 	}
@@ -347,6 +369,71 @@ func (r *running) emptyTable(ctx context.Context, t tasks.Task, c tasks.Copy) er
 		return err
 	}
 	ids, err := r.ledger.OnTable(ctx, target, name, tasks.KindAnalyze)
+	if err != nil {
+		return err
+	}
+	return r.ledger.Reopen(ctx, target, ids, true)
+}
+
+// onlyOurs makes sure that tables which were there before the run hold no rows but
+// those that it has copied: they were empty when it began, and rows of others are
+// not to be deleted. It keeps others from writing until the transaction ends.
+func (r *running) onlyOurs(ctx context.Context, copies []tasks.Task) error {
+	target := r.prepared.target
+	sources := map[tasks.Name][]tasks.Name{} // by the table of the target that their rows go into
+	only := map[tasks.Name]string{}
+	for _, t := range copies {
+		list, err := copiesIn(t)
+		if err != nil {
+			return err
+		}
+		for _, c := range list {
+			if !c.Existing || slices.Contains(sources[c.Target()], c.Table.Name) {
+				continue
+			}
+			sources[c.Target()] = append(sources[c.Target()], c.Table.Name)
+			if c.Into == nil {
+				only[c.Target()] = "ONLY "
+			}
+		}
+	}
+	for _, name := range slices.SortedFunc(maps.Keys(sources), tasks.CompareNames) {
+		list := sources[name]
+		if _, err := target.Exec(ctx, fmt.Sprintf("LOCK TABLE %s%s IN SHARE ROW EXCLUSIVE MODE", only[name], name)); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		copied, err := r.ledger.Copied(ctx, target, list)
+		if err != nil {
+			return err
+		}
+		var ours int64
+		for _, n := range copied {
+			ours += n.Rows
+		}
+		there, err := target.Numbers(ctx, []string{fmt.Sprintf("SELECT pg_catalog.count(*) FROM %s%s", only[name], name)})
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if there[0] > ours {
+			return tasks.WithHint(fmt.Errorf("%s holds %d rows, and %d of them were copied: the table was there before the run, so that it is not emptied", name, there[0], ours),
+				"find out who else writes to it, and delete those rows; then planner resume")
+		}
+	}
+	return nil
+}
+
+// deleteRows removes what was copied into a table that was there before the run.
+// Its indexes and foreign keys stay, for which reason it is not truncated.
+func (r *running) deleteRows(ctx context.Context, c tasks.Copy, only string) error {
+	target := r.prepared.target
+	sql := fmt.Sprintf("DELETE FROM %s%s", only, c.Target())
+	if c.Silent {
+		sql = pg.SilentSQL + "; " + sql + "; " + pg.LoudSQL
+	}
+	if _, err := target.Exec(ctx, sql); err != nil {
+		return err
+	}
+	ids, err := r.ledger.OnTable(ctx, target, c.Target(), tasks.KindAnalyze)
 	if err != nil {
 		return err
 	}

@@ -62,11 +62,11 @@ type interrupted struct {
 func interrupt(t *testing.T, workers int, settings ...string) *interrupted {
 	t.Helper()
 	// Other tests assign transaction ids on the shared server, and would disprove that nothing has changed.
-	return interruptOf(t, pgtest.Start(t, pgtest.Options{}).Database(t), workers, func() {}, settings...)
+	return interruptOf(t, pgtest.Start(t, pgtest.Options{}).Database(t), workers, func(*interrupted) {}, settings...)
 }
 
 // interruptOf is interrupt of a run from src; filled is called when that has its rows.
-func interruptOf(t *testing.T, src *pgtest.Database, workers int, filled func(), settings ...string) *interrupted {
+func interruptOf(t *testing.T, src *pgtest.Database, workers int, filled func(*interrupted), settings ...string) *interrupted {
 	t.Helper()
 	r := &interrupted{src: src, dst: pgtest.Target(t).Database(t)}
 	r.release = gated(t, r.src, r.dst, 30_000)
@@ -75,7 +75,7 @@ func interruptOf(t *testing.T, src *pgtest.Database, workers int, filled func(),
 		CREATE TABLE whole (id int PRIMARY KEY, pad text); INSERT INTO whole SELECT i, repeat('x', 200) FROM generate_series(1, 1000) i; CREATE INDEX ON whole (pad, id);
 		CREATE FUNCTION noisy() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.note = ''trigger''; RETURN NEW; END';
 		CREATE TRIGGER noisy BEFORE INSERT ON small FOR EACH ROW EXECUTE FUNCTION noisy(); SELECT lo_from_bytea(0, 'object')`)
-	filled()
+	filled(r)
 	r.o = options(t, r.src, r.dst)
 	r.o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
 	r.o.Config.KeepLedger = true
@@ -158,7 +158,7 @@ func TestFrozenSource(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, pgtest.Options{})
 	server.Exec(t, "CREATE DATABASE frozen")
-	r := interruptOf(t, &pgtest.Database{Server: server, Name: "frozen"}, 1, func() { server.Freeze(t) })
+	r := interruptOf(t, &pgtest.Database{Server: server, Name: "frozen"}, 1, func(*interrupted) { server.Freeze(t) })
 	r.leaveAlone(t)
 	server.Stop(t, syscall.SIGINT)
 	server.Launch(t)

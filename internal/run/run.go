@@ -1,11 +1,11 @@
 // Package run orchestrates one run on the planner's side: prepare.go looks at
 // both databases and makes the plan, run.go writes it to the ledger, publishes
 // it and ends the run, supervise.go watches over it meanwhile, snapshot.go over
-// the snapshot, and watch.go says what stalls. around.go has what the planner
-// itself does to the cluster and the database, create.go makes the latter.
-// resume.go goes on with a run that a planner left, and recopy.go makes its
-// tables ready to be copied again. Each of the other verbs that need a database
-// has a file of its own.
+// the snapshot, and watch.go says what stalls. existing.go looks at tables that
+// the target has already. around.go has what the planner itself does to the
+// cluster and the database, create.go makes the latter. resume.go goes on with a
+// run that a planner left, and recopy.go makes its tables ready to be copied
+// again. Each of the other verbs that need a database has a file of its own.
 package run
 
 import (
@@ -146,7 +146,7 @@ func (p *Prepared) writeLedger(ctx context.Context) (*ledger.Ledger, error) {
 	}
 	l, err := ledger.Create(ctx, p.target, ledger.New{
 		Run:     tasks.RunID{Name: p.Config.Run, UID: uid.String(), FP: p.fingerprint},
-		Version: p.Version, ConfigDigest: configDigest(p.Config), Without: p.without, Planner: fleet.Name(), Snapshot: p.snapshot, Mark: mark, Archive: archive,
+		Version: p.Version, ConfigDigest: configDigest(p.Config), Without: p.without, Sections: p.only, Planner: fleet.Name(), Snapshot: p.snapshot, Mark: mark, Archive: archive,
 	}, p.Plan)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/ledger"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/plan"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // UnsoundError says that every task is done, and the copy is not what the source
@@ -50,8 +51,16 @@ func (r *running) sound(ctx context.Context, target *pg.Conn) error {
 			source.Discard()
 		}
 	}()
+	sections, err := r.ledger.Sections(ctx, target)
+	if err != nil {
+		return err
+	}
+	checks := []func(context.Context, *pg.Conn, pg.Without) (map[string]string, error){pg.Invalid}
+	if sections.Has(tasks.SectionSequences) {
+		checks = append(checks, pg.LaggingSequences)
+	}
 	var findings []string
-	for _, check := range []func(context.Context, *pg.Conn, pg.Without) (map[string]string, error){pg.Invalid, pg.LaggingSequences} {
+	for _, check := range checks {
 		here, err := check(ctx, target, pg.Without{Schemas: []string{ledger.Schema}})
 		if err != nil {
 			return err

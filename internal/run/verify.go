@@ -166,6 +166,9 @@ func (p *Prepared) planComparison(ctx context.Context, keeper *pg.Conn, result *
 	if in.SameText, err = p.sameText(ctx); err != nil {
 		return nil, err
 	}
+	if in.Places, err = p.otherPlaces(ctx, keeper, in.Source, in.Target); err != nil {
+		return nil, err
+	}
 	p.Plan, known, result.Tables, err = plan.Compare(in)
 	return known, err
 }

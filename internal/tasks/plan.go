@@ -30,6 +30,8 @@ type PlannedTable struct {
 	Bundle     ID     `json:"bundle,omitempty"`   // the bundle that it travels in, if any
 	Binary     bool   `json:"binary"`             // its rows travel in COPY's binary format, otherwise as text
 
+	Into *Name `json:"into,omitempty"` // the target's table that its rows go into, if it has another name
+
 	Unlogged bool `json:"unlogged,omitempty"` // a crash of the target empties it
 }
 

@@ -23,6 +23,9 @@ type Copy struct {
 	Freeze bool   `json:"freeze,omitempty"`
 	Binary bool   `json:"binary,omitempty"` // COPY's binary format: the values of all columns mean the same on both servers
 	Digest bool   `json:"digest,omitempty"` // hash the rows on their way, to compare them with the target's later
+
+	Existing bool `json:"existing,omitempty"` // the target's table was there before the run: nothing of it is dropped, and it is not truncated
+	Silent   bool `json:"silent,omitempty"`   // its triggers and foreign keys do not fire
 }
 
 // SourceSQL returns the COPY that reads the rows. The column list is explicit,

@@ -116,6 +116,12 @@ func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, erro
 			return tasks.Result{}, err
 		}
 	}
+	silent := len(copies) > 0 && copies[0].Silent // as all of a task are
+	if silent {
+		if _, err := j.Target.Exec(ctx, pg.SilentSQL); err != nil {
+			return tasks.Result{}, fmt.Errorf("keep triggers of the target from firing: %w", err)
+		}
+	}
 	var from, into strings.Builder
 	for _, c := range copies {
 		from.WriteString(c.SourceSQL() + ";")
@@ -134,6 +140,11 @@ func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, erro
 	}
 	if _, err := source.Exec(ctx, "COMMIT"); err != nil {
 		return tasks.Result{}, fmt.Errorf("end the transaction on the source: %w", err)
+	}
+	if silent {
+		if _, err := j.Target.Exec(ctx, pg.LoudSQL); err != nil {
+			return tasks.Result{}, fmt.Errorf("let triggers of the target fire again: %w", err)
+		}
 	}
 	if restore != "" {
 		if _, err := j.Target.Exec(ctx, restore); err != nil {

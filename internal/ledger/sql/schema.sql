@@ -1,5 +1,5 @@
 CREATE SCHEMA pgconvoy;
-COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 3';
+COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 4';
 CREATE TABLE pgconvoy.run (
     run text PRIMARY KEY,
     uid text NOT NULL,
@@ -9,6 +9,7 @@ CREATE TABLE pgconvoy.run (
     version text NOT NULL,          -- of the planner
     config_digest text NOT NULL,
     without jsonb NOT NULL,         -- what of the source was left out when it was read
+    sections text[] NOT NULL,       -- that are made; empty means all
     digest_key bytea NOT NULL,      -- that rows are hashed under
     target_start timestamptz NOT NULL,  -- a later postmaster means that commits may be lost
     planner text,                   -- host/pid of the last planner that owned the run
