@@ -293,8 +293,9 @@ func TestRowsAreLoadedByAnOrdinaryRole(t *testing.T) {
 	} else {
 		dst.Exec(t, "ALTER ROLE loader SUPERUSER")
 	}
-	copyAll(t, o)
-	dst.Exec(t, "DROP TABLE others")
+	report := copyAll(t, o)
+	require.Contains(t, lines(report.Skipped), `refresh of materialized view "public"."totals": it belongs to another role`)
+	dst.Exec(t, "DROP TABLE others; REFRESH MATERIALIZED VIEW totals")
 	pgtest.RequireEqual(t, src, dst, pgtest.DataOnly())
 }
 

@@ -51,6 +51,9 @@ func (r *running) afresh(ctx context.Context, c *pg.Conn, s pg.Snapshot, m pg.Ma
 	if err := r.sameObjects(ctx, c); err != nil {
 		return err
 	}
+	if err := r.mayRecopy(ctx); err != nil {
+		return err
+	}
 	nodes, err := filenodes(ctx, c)
 	if err != nil {
 		return err
@@ -60,12 +63,7 @@ func (r *running) afresh(ctx context.Context, c *pg.Conn, s pg.Snapshot, m pg.Ma
 		return err
 	}
 	r.adopt(c, tasks.SnapshotRef{ID: id, Name: s.Name, Text: s.Text})
-	var lost []tasks.Name
-	if r.how.Recopy {
-		lost, err = r.ledger.LostTables(ctx, target, id)
-	} else {
-		lost, err = r.ledger.PartlyCopied(ctx, target) // one table is never of two moments
-	}
+	lost, err := r.toRecopy(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -87,6 +85,31 @@ func (r *running) afresh(ctx context.Context, c *pg.Conn, s pg.Snapshot, m pg.Ma
 		return err
 	}
 	return r.reconcile(ctx)
+}
+
+// toRecopy returns the tables to copy again in the snapshot with the number; 0 means
+// any new one.
+func (r *running) toRecopy(ctx context.Context, snapshot int) ([]tasks.Name, error) {
+	if r.how.Recopy {
+		return r.ledger.LostTables(ctx, r.prepared.target, snapshot)
+	}
+	return r.ledger.PartlyCopied(ctx, r.prepared.target) // one table is never of two moments
+}
+
+// mayRecopy looks whether what was copied may be removed from the tables, before
+// anything is changed.
+func (r *running) mayRecopy(ctx context.Context) error {
+	lost, err := r.toRecopy(ctx, 0)
+	if err != nil {
+		return err
+	}
+	copies, err := r.copiesOf(ctx, lost)
+	if err != nil {
+		return err
+	}
+	return pgx.BeginTxFunc(ctx, r.prepared.target, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(pgx.Tx) error {
+		return r.onlyOurs(ctx, copies)
+	})
 }
 
 // sameShape makes sure that what pg_dump writes of the source in the new
