@@ -18,8 +18,8 @@ type Place struct {
 	Tree bool   // it is partitioned: its rows are those of its partitions
 	Root uint32 // the table of the source that Into has the name of, if that is another one: rows of several tables go there
 
-	Alike        bool // the copied columns have the same types on both sides
-	BuiltIn      bool // and those are built-in ones
+	Alike        bool // the copied columns have types on both sides whose values are written alike
+	BuiltIn      bool // they are the same built-in ones
 	Unlogged     bool
 	AccessMethod string
 }
@@ -158,7 +158,8 @@ func (f *fitter) columns(s *pg.Shape, copied []string, p *Place) {
 		case into.Generated[there]:
 			f.Generated = append(f.Generated, p.Into.String()+"."+tasks.QuoteIdent(name))
 		case s.Types[here] != into.Types[there]:
-			p.Alike, p.BuiltIn = false, false
+			p.BuiltIn = false
+			p.Alike = p.Alike && writtenAs(s.Types[here]) == writtenAs(into.Types[there])
 		default:
 			p.BuiltIn = p.BuiltIn && s.BuiltIn[here] && into.BuiltIn[there]
 		}
@@ -168,6 +169,17 @@ func (f *fitter) columns(s *pg.Shape, copied []string, p *Place) {
 			f.Required = append(f.Required, p.Into.String()+"."+tasks.QuoteIdent(name))
 		}
 	}
+}
+
+// writtenAs returns a type whose values are written as those of the given one.
+func writtenAs(name string) string {
+	switch {
+	case name == "smallint", name == "bigint":
+		return "integer"
+	case strings.HasPrefix(name, "character varying"):
+		return "text"
+	}
+	return name
 }
 
 // Unlike returns the tables of the source that the target lacks, and those that

@@ -104,7 +104,8 @@ func TestColumns(t *testing.T) {
 		place  fit.Place
 	}{
 		"the same":        {func(_, _ *pg.Shape) {}, []string{"id"}, fit.Misfits{}, fit.Place{Alike: true, BuiltIn: true}},
-		"another type":    {func(_, d *pg.Shape) { d.Types[0] = "bigint" }, []string{"id"}, fit.Misfits{}, fit.Place{}},
+		"a wider type":    {func(_, d *pg.Shape) { d.Types[0] = "bigint" }, []string{"id"}, fit.Misfits{}, fit.Place{Alike: true}},
+		"another type":    {func(_, d *pg.Shape) { d.Types[0] = "numeric(10,2)" }, []string{"id"}, fit.Misfits{}, fit.Place{}},
 		"no such column":  {func(_, d *pg.Shape) { d.Columns[0] = "ID" }, []string{"id"}, fit.Misfits{Columns: []string{`"public"."a"."id"`}}, fit.Place{Alike: true, BuiltIn: true}},
 		"generated":       {func(_, d *pg.Shape) { d.Generated[0] = true }, []string{"id"}, fit.Misfits{Generated: []string{`"public"."a"."id"`}}, fit.Place{Alike: true, BuiltIn: true}},
 		"of a user":       {func(s, d *pg.Shape) { s.Types[0], d.Types[0], s.BuiltIn[0], d.BuiltIn[0] = "e", "e", false, false }, []string{"id"}, fit.Misfits{}, fit.Place{Alike: true}},

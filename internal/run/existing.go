@@ -101,13 +101,14 @@ func (p *Prepared) withRows(cat pg.Catalog) []fit.Table {
 }
 
 // otherPlaces returns where the rows of the source's tables are on the target, for
-// a comparison: nil if all are in a table of the same name and kind.
+// a comparison: nil if all are in a table of the same name and kind. For digests
+// types matter, too.
 func (p *Prepared) otherPlaces(ctx context.Context, target *pg.Conn, ours, theirs pg.Catalog) (map[uint32]fit.Place, error) {
 	kinds := map[tasks.Name]string{}
 	for _, r := range theirs.Tables {
 		kinds[tasks.Name{Schema: r.Schema, Name: r.Name}] = r.Kind
 	}
-	if !slices.ContainsFunc(ours.Tables, func(r pg.Relation) bool { return kinds[tasks.Name{Schema: r.Schema, Name: r.Name}] != r.Kind }) {
+	if p.Config.Verify != config.VerifyDigest && !slices.ContainsFunc(ours.Tables, func(r pg.Relation) bool { return kinds[tasks.Name{Schema: r.Schema, Name: r.Name}] != r.Kind }) {
 		return nil, nil
 	}
 	source, err := pg.ReadShapes(ctx, p.source, p.without)

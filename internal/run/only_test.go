@@ -132,51 +132,52 @@ func TestTablesAreTruncatedIfAsked(t *testing.T) {
 var otherShapes = map[string]struct {
 	src, dst string
 	compare  string // the same on both sides
-	into     string // tables of the target that rows of others went into
+	into     string // tables whose rows went into another one of the target
+	change   string // makes a row more
 }{
 	"flat into partitions": {
 		`CREATE TABLE t (id int PRIMARY KEY, d date, note text); INSERT INTO t SELECT i, date '2025-01-01' + i % 90, repeat('n', 50) || i FROM generate_series(1, 20000) i`,
 		`CREATE TABLE t (id int, d date, note text, PRIMARY KEY (id, d)) PARTITION BY RANGE (d); CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM ('2025-01-01') TO ('2025-02-01');
 			CREATE TABLE t_2 PARTITION OF t FOR VALUES FROM ('2025-02-01') TO ('2025-03-01') PARTITION BY HASH (id); CREATE TABLE t_2a PARTITION OF t_2 FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 			CREATE TABLE t_2b PARTITION OF t_2 FOR VALUES WITH (MODULUS 2, REMAINDER 1); CREATE TABLE t_rest PARTITION OF t DEFAULT`,
-		"SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t", "",
+		"SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t", "", "INSERT INTO t VALUES (0, '2025-01-01')",
 	},
 	"partitions into flat": {
 		`CREATE TABLE t (id int, d int) PARTITION BY RANGE (id); CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (5000); CREATE TABLE t_2 PARTITION OF t FOR VALUES FROM (5000) TO (9000) PARTITION BY LIST (d);
 			CREATE TABLE t_2a PARTITION OF t_2 FOR VALUES IN (1); CREATE TABLE t_2b (d int, id int); ALTER TABLE t_2 ATTACH PARTITION t_2b DEFAULT; INSERT INTO t SELECT i, i % 3 FROM generate_series(0, 8999) i`,
-		`CREATE TABLE t (d int, id int)`, "SELECT md5(string_agg(id || ' ' || d, ',' ORDER BY id)) FROM t", "t_1 t_2a t_2b",
+		`CREATE TABLE t (d int, id int)`, "SELECT md5(string_agg(id || ' ' || d, ',' ORDER BY id)) FROM t", "t_1 t_2a t_2b", "INSERT INTO t VALUES (1, 1)",
 	},
 	"partitioned otherwise": {
 		`CREATE TABLE t (id int, v text) PARTITION BY RANGE (id); CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (5000); CREATE TABLE t_2 PARTITION OF t FOR VALUES FROM (5000) TO (9000);
 			CREATE TABLE t_rest PARTITION OF t DEFAULT; INSERT INTO t SELECT i, 'v' || i FROM generate_series(0, 10000) i`,
 		`CREATE TABLE t (id int, v text) PARTITION BY RANGE (id); CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (3000); CREATE TABLE t_3 PARTITION OF t FOR VALUES FROM (3000) TO (9500); CREATE TABLE t_rest PARTITION OF t DEFAULT`,
-		"SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t", "t_1 t_2 t_rest",
+		"SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t", "t_1 t_2 t_rest", "INSERT INTO t VALUES (1)",
 	},
 	"the same partitions": {
 		`CREATE TABLE t (id int, v text) PARTITION BY RANGE (id); CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (5000); CREATE TABLE t_2 PARTITION OF t DEFAULT; INSERT INTO t SELECT i, 'v' || i FROM generate_series(0, 10000) i`,
 		`CREATE TABLE t (id int, v text) PARTITION BY RANGE (id); CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (5000); CREATE TABLE t_2 PARTITION OF t DEFAULT`,
-		"SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t", "",
+		"SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t", "", "INSERT INTO t VALUES (1)",
 	},
 	"hashes of an enum": {
 		`CREATE TYPE e AS ENUM ('a', 'b', 'c', 'd', 'e'); CREATE TABLE t (id int, e e) PARTITION BY HASH (e); CREATE TABLE t_1 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 0); CREATE TABLE t_2 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 			INSERT INTO t SELECT i, (enum_range(NULL::e))[1 + i % 5] FROM generate_series(1, 5000) i`,
 		`CREATE TABLE burn (); CREATE TYPE e AS ENUM ('a', 'b', 'c', 'd', 'e'); CREATE TABLE t (id int, e e) PARTITION BY HASH (e); CREATE TABLE t_1 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 0); CREATE TABLE t_2 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 1); DROP TABLE burn`,
-		"SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t", "t_1 t_2",
+		"SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t", "t_1 t_2", "INSERT INTO t VALUES (0, 'a')",
 	},
 	"partitions that stand alone": {
 		`CREATE TABLE t (id int) PARTITION BY HASH (id); CREATE TABLE t_1 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 0); CREATE TABLE t_2 PARTITION OF t FOR VALUES WITH (MODULUS 2, REMAINDER 1); INSERT INTO t SELECT generate_series(1, 5000)`,
-		`CREATE TABLE t_1 (id int); CREATE TABLE t_2 (id int)`, "SELECT md5(string_agg(id::text, ',' ORDER BY id)) FROM (TABLE t_1 UNION ALL TABLE t_2) t", "",
+		`CREATE TABLE t_1 (id int); CREATE TABLE t_2 (id int)`, "SELECT md5(string_agg(id::text, ',' ORDER BY id)) FROM (TABLE t_1 UNION ALL TABLE t_2) t", "", "INSERT INTO t VALUES (1)",
 	},
 	"other columns": {
 		`CREATE DOMAIN short AS varchar(9); CREATE TABLE t (id int, "Odd" text, n int, s short, gone int, at timestamptz, g int GENERATED ALWAYS AS (n + 1) STORED); ALTER TABLE t DROP gone;
 			INSERT INTO t SELECT i, 'x' || i, i % 7, 's' || i, now() FROM generate_series(1, 3000) i`,
 		`CREATE TABLE t (at timestamptz, extra text DEFAULT 'extra' NOT NULL, s text, n numeric(10,2), id bigint GENERATED ALWAYS AS IDENTITY, "Odd" varchar(50), twice numeric GENERATED ALWAYS AS (n * 2) STORED, g bigint GENERATED ALWAYS AS (id + 1) STORED)`,
-		`SELECT md5(string_agg(concat_ws(' ', id, "Odd", n::int, s, at AT TIME ZONE 'UTC'), ',' ORDER BY id)) FROM t`, "",
+		`SELECT md5(string_agg(concat_ws(' ', id, "Odd", n::int, s, at AT TIME ZONE 'UTC'), ',' ORDER BY id)) FROM t`, "", "INSERT INTO t VALUES (0)",
 	},
 	"inheritance and no columns": {
 		`CREATE TABLE t (id int); CREATE TABLE t_1 (more int) INHERITS (t); CREATE TABLE none (); INSERT INTO t SELECT generate_series(1, 10); INSERT INTO t_1 SELECT i, i FROM generate_series(1, 20) i; INSERT INTO none SELECT FROM generate_series(1, 5)`,
 		`CREATE TABLE t_1 (id int, more int); CREATE TABLE t (id int); CREATE TABLE none ()`,
-		`SELECT concat_ws(' ', (SELECT count(*) FROM ONLY t), (SELECT sum(id + more) FROM t_1), (SELECT count(*) FROM none))`, "",
+		`SELECT concat_ws(' ', (SELECT count(*) FROM ONLY t), (SELECT sum(id + more) FROM t_1), (SELECT count(*) FROM none))`, "", "INSERT INTO none DEFAULT VALUES",
 	},
 }
 
@@ -204,10 +205,16 @@ func TestRowsIntoOtherShapes(t *testing.T) {
 				report := copyAll(t, o)
 				require.NotEmpty(t, report.Verified)
 				require.Equal(t, src.Query(t, c.compare), dst.Query(t, c.compare))
+				compared, err := run.Verify(t.Context(), o)
+				require.NoError(t, err)
+				require.Equal(t, report.Rows, compared.Rows)
+				src.Exec(t, c.change)
+				_, err = run.Verify(t.Context(), o)
+				require.Error(t, err, "a row more")
 
 				o.Config.Truncate = true // all of it once more
 				again := copyAll(t, o)
-				require.Equal(t, report.Rows, again.Rows)
+				require.Equal(t, report.Rows+1, again.Rows)
 				require.Equal(t, src.Query(t, c.compare), dst.Query(t, c.compare))
 			})
 		}

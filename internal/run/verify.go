@@ -170,6 +170,9 @@ func (p *Prepared) planComparison(ctx context.Context, keeper *pg.Conn, result *
 		return nil, err
 	}
 	p.Plan, known, result.Tables, err = plan.Compare(in)
+	for _, s := range p.Plan.Skipped {
+		p.Log.Warn("not compared: "+s.Object, "hint", s.Reason)
+	}
 	return known, err
 }
 
