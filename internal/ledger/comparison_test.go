@@ -105,7 +105,7 @@ func TestDropComparisonsKnowsEveryTable(t *testing.T) {
 	db.Exec(t, `DO $$ DECLARE r record; c record; columns text; vals text; BEGIN
 		FOR r IN SELECT oid::regclass AS name, oid FROM pg_class WHERE relnamespace = 'pgconvoy'::regnamespace AND relkind = 'r' LOOP
 			SELECT string_agg(quote_ident(attname), ','), string_agg(CASE WHEN attname = 'run' THEN '''shop:verify''' ELSE
-				CASE atttypid WHEN 'text'::regtype THEN '''x''' WHEN 'timestamptz'::regtype THEN 'now()' WHEN 'jsonb'::regtype THEN '''{}''' WHEN 'bytea'::regtype THEN '''''' WHEN 'bool'::regtype THEN 'false' ELSE '1' END END, ',')
+				CASE atttypid WHEN 'text'::regtype THEN '''x''' WHEN 'timestamptz'::regtype THEN 'now()' WHEN 'jsonb'::regtype THEN '''{}''' WHEN 'text[]'::regtype THEN '''{}''' WHEN 'bytea'::regtype THEN '''''' WHEN 'bool'::regtype THEN 'false' ELSE '1' END END, ',')
 				INTO columns, vals FROM pg_attribute WHERE attrelid = r.oid AND attnum > 0;
 			EXECUTE format('INSERT INTO %s (%s) VALUES (%s)', r.name, columns, vals);
 		END LOOP; END $$`)

@@ -122,7 +122,7 @@ func TestExistingTables(t *testing.T) {
 	verified := map[string]tasks.VerifyTable{}
 	for _, task := range p.ofKind(tasks.KindVerify) {
 		for _, v := range decode[tasks.Verify](t, task).Tables {
-			verified[v.Table.Name.Name] = v
+			verified[v.Name.Name] = v
 		}
 	}
 	require.Len(t, verified, 3)

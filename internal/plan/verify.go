@@ -104,7 +104,7 @@ func (b *builder) compareAll(c *comparison, list []verified) error {
 	list = slices.DeleteFunc(list, func(v verified) bool { return !unlike(v) })
 	for _, v := range list {
 		if c.spec.Level == tasks.LevelDigest {
-			b.skip("digest of "+v.table.Name.String(), "its columns have other types on the target; its rows are counted")
+			b.skip("digest of "+v.table.String(), "its columns have other types on the target; its rows are counted")
 		}
 	}
 	c.spec.Level = tasks.LevelRows
