@@ -293,12 +293,16 @@ func (b *builder) planned(r pg.Relation, parts int, bundle tasks.ID) {
 		}
 	}
 	var indexBytes int64
-	for _, x := range b.indexes[r.OID] {
+	var indexes []pg.Index
+	if b.in.Options.Only.Has(tasks.SectionIndexes) {
+		indexes = b.indexes[r.OID]
+	}
+	for _, x := range indexes {
 		indexBytes += x.Bytes
 	}
 	b.plan.Tables = append(b.plan.Tables, tasks.PlannedTable{
 		HeapBytes: r.Blocks * b.in.Catalog.BlockSize, IndexBytes: indexBytes, WhyText: b.whyText(r),
-		Name: nameOf(r), Bytes: r.Bytes, Rows: r.Rows, Parts: parts, Indexes: len(b.indexes[r.OID]), Bundle: bundle,
+		Name: nameOf(r), Bytes: r.Bytes, Rows: r.Rows, Parts: parts, Indexes: len(indexes), Bundle: bundle,
 		Binary: b.binary(r), Unlogged: unlogged, Into: into,
 	})
 }

@@ -55,6 +55,22 @@ func TestSections(t *testing.T) {
 	}
 }
 
+// The same to a newer major, where definitions are printed in other words: what
+// comes out is what pg_dump and pg_restore make.
+func TestSectionsToANewerMajor(t *testing.T) {
+	t.Parallel()
+	source, target := pgtest.Major(t, 14), pgtest.Major(t, 18)
+	src, dst := source.Museum(t), target.Database(t)
+	target.MuseumRoles(t)
+	o := options(t, src, dst)
+	for _, sections := range [][]string{{"schema", "indexes", "constraints"}, {"data", "large_objects"}, {"sequences", "post_data"}} {
+		copyOnly(t, o, sections...)
+	}
+	pgtest.RequireEqual(t, src, dst, pgtest.DataOnly())
+	pgtest.RequireEqual(t, pgtest.Reference(t, src, target), dst)
+	requireSameSchema(t, o)
+}
+
 func TestSectionsHaveTheirNames(t *testing.T) {
 	t.Parallel()
 	var names []string
