@@ -8,11 +8,18 @@ package main
 import (
 	"io"
 	"os"
+	"runtime/debug"
 
 	"github.com/pgconvoy/pgconvoy/internal/cli"
 )
 
-func main() { os.Exit(execute(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	if os.Getenv("GOGC") == "" {
+		// Most of what a planner has is the plan, which stays: the usual reserve for the collector would be as large.
+		debug.SetGCPercent(50)
+	}
+	os.Exit(execute(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
 
 // execute runs one command line and returns the exit status.
 func execute(args []string, stdin io.Reader, stdout, stderr io.Writer) int {

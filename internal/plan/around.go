@@ -32,12 +32,10 @@ func (b *builder) around() {
 			b.skip(fmt.Sprintf("%s of %d objects", left.what, n), left.option+" is set")
 		}
 	}
-	b.in.Catalog.Indexes = slices.Clone(b.in.Catalog.Indexes)
 	for i := range b.in.Catalog.Indexes {
 		x := &b.in.Catalog.Indexes[i]
 		x.Tablespace = a.Tablespace(x.Tablespace)
 	}
-	b.in.SQL = slices.Clone(b.in.SQL)
 	b.unlabel()
 	for i, e := range b.in.SQL {
 		b.in.SQL[i].Settings = renameTablespace(a, e.Settings)

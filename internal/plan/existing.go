@@ -120,8 +120,8 @@ func sameColumns(x, y pg.Relation) bool {
 // blocks are not those of the source: it is read in parts only if it is stored as
 // there.
 func (b *builder) compareExisting(r pg.Relation, p fit.Place) {
-	v := verified{table: tasks.VerifyTable{Table: tableOf(r), Descend: p.Tree}, unlike: !p.Alike}
-	v.measure = pg.Relation{Bytes: r.Bytes, Blocks: r.Blocks}
+	v := &verified{table: tasks.VerifyTable{Table: tableOf(r), Descend: p.Tree}, unlike: !p.Alike}
+	v.measure = &pg.Relation{Bytes: r.Bytes, Blocks: r.Blocks}
 	if !p.Tree {
 		v.measure.AccessMethod = p.AccessMethod
 	}
@@ -131,13 +131,13 @@ func (b *builder) compareExisting(r pg.Relation, p fit.Place) {
 	}
 	root := b.relation[p.Root]
 	v.unlike = v.unlike || !sameColumns(r, *root)
-	i := slices.IndexFunc(b.verified, func(o verified) bool { return o.table.OID == root.OID })
+	i := slices.IndexFunc(b.verified, func(o *verified) bool { return o.table.OID == root.OID })
 	if i < 0 {
 		i = len(b.verified)
 		v.table.Table, v.measure.Bytes, v.measure.Blocks = tableOf(*root), 0, 0
 		b.verified = append(b.verified, v)
 	}
-	all := &b.verified[i]
+	all := b.verified[i]
 	all.table.Leaves = append(all.table.Leaves, nameOf(r))
 	all.unlike = all.unlike || v.unlike
 	all.measure.Bytes += r.Bytes
@@ -151,10 +151,10 @@ func (b *builder) compareWhole(r pg.Relation, p fit.Place) {
 	if p.Root != 0 {
 		whole = *b.relation[p.Root]
 	}
-	i := slices.IndexFunc(b.verified, func(v verified) bool { return v.table.OID == whole.OID })
+	i := slices.IndexFunc(b.verified, func(v *verified) bool { return v.table.OID == whole.OID })
 	if i < 0 {
 		i = len(b.verified)
-		b.verified = append(b.verified, verified{table: tasks.VerifyTable{Table: tableOf(whole), Descend: true}})
+		b.verified = append(b.verified, &verified{table: tasks.VerifyTable{Table: tableOf(whole), Descend: true}, measure: &pg.Relation{}})
 	}
 	b.verified[i].measure.Bytes += r.Bytes
 	b.verified[i].unlike = b.verified[i].unlike || !p.Alike

@@ -50,7 +50,7 @@ type Input struct {
 	Existing    *Existing       // nil if the run makes the tables
 }
 
-// Build makes the plan.
+// Build makes the plan. The lists in in are its own from then on.
 func Build(in Input) (tasks.Plan, error) {
 	if err := in.readable(); err != nil {
 		return tasks.Plan{}, err
@@ -115,12 +115,11 @@ type builder struct {
 	plan     tasks.Plan
 	relation map[uint32]*pg.Relation
 	indexes  map[uint32][]pg.Index // by table, only those that the archive has
-	index    map[uint32]pg.Index
 	children map[uint32][]pg.Index // attached indexes, by partitioned index
 	attached map[uint32]tasks.Group
 	bundled  map[uint32]bool
 	analyzed map[uint32]tasks.Group
-	verified []verified
+	verified []*verified
 	entrySQL map[int]int // places in in.SQL, by dump ID
 
 	schemaTasks int
@@ -131,7 +130,6 @@ func newBuilder(in Input) *builder {
 		in:       in,
 		relation: map[uint32]*pg.Relation{},
 		indexes:  map[uint32][]pg.Index{},
-		index:    map[uint32]pg.Index{},
 		children: map[uint32][]pg.Index{},
 		attached: map[uint32]tasks.Group{},
 		bundled:  map[uint32]bool{},
@@ -145,7 +143,6 @@ func newBuilder(in Input) *builder {
 		b.relation[in.Catalog.Tables[i].OID] = &in.Catalog.Tables[i]
 	}
 	for _, x := range in.Catalog.Indexes {
-		b.index[x.OID] = x
 		if !in.Selection.hasIndex(x) {
 			if b.has(x.Table) {
 				b.skip(fmt.Sprintf("index %s", x.Name), "pg_dump leaves it out")

@@ -19,22 +19,22 @@ const (
 // verified is a table to compare.
 type verified struct {
 	table   tasks.VerifyTable
-	measure pg.Relation // what decides about its parts: the table, or all leaves of a root as if they were one
-	unlike  bool        // the types of its columns differ, and so would digests
+	measure *pg.Relation // what decides about its parts: the table, or all leaves of a root as if they were one
+	unlike  bool         // the types of its columns differ, and so would digests
 }
 
 // verifyLater notes a table to compare after the copy.
 func (b *builder) verifyLater(r pg.Relation) {
-	b.verified = append(b.verified, verified{table: tasks.VerifyTable{Table: tableOf(r)}, measure: r})
+	b.verified = append(b.verified, &verified{table: tasks.VerifyTable{Table: tableOf(r)}, measure: b.relation[r.OID]})
 }
 
 // roots returns the tables that others were loaded through: they are compared
 // as a whole, with all of their leaves.
-func (b *builder) roots() []verified {
+func (b *builder) roots() []*verified {
 	if b.in.Existing != nil || !b.in.Options.Only.Has(tasks.SectionData) {
 		return nil
 	}
-	var roots []verified
+	var roots []*verified
 	position := map[uint32]int{}
 	for _, leaf := range b.in.Catalog.Tables {
 		if leaf.Kind != "r" || !b.has(leaf.OID) || b.in.Scope.Table(leaf.OID).NoRows {
@@ -48,12 +48,12 @@ func (b *builder) roots() []verified {
 		if !known {
 			i = len(roots)
 			position[root.OID] = i
-			roots = append(roots, verified{
-				table: tasks.VerifyTable{Table: tableOf(*root), Descend: true}, measure: pg.Relation{OID: root.OID, AccessMethod: leaf.AccessMethod},
+			roots = append(roots, &verified{
+				table: tasks.VerifyTable{Table: tableOf(*root), Descend: true}, measure: &pg.Relation{OID: root.OID, AccessMethod: leaf.AccessMethod},
 			})
 		}
 		roots[i].table.Leaves = append(roots[i].table.Leaves, nameOf(leaf))
-		all := &roots[i].measure
+		all := roots[i].measure
 		all.Bytes += leaf.Bytes
 		all.Blocks = max(all.Blocks, leaf.Blocks) // a part is the same range of blocks of every leaf
 		if all.AccessMethod != leaf.AccessMethod {
@@ -67,7 +67,7 @@ func (b *builder) roots() []verified {
 type side struct {
 	name     string
 	snapshot string
-	parts    func(verified) []tasks.Part
+	parts    func(*verified) []tasks.Part
 }
 
 // comparison is how the verify tasks of a plan are made.
@@ -86,7 +86,7 @@ func (b *builder) verify() error {
 		return nil
 	}
 	// Bounds are block numbers of the source. The target's table has not many more, and its last part is open.
-	target := side{name: tasks.SideTarget, parts: func(v verified) []tasks.Part { return b.partsOn(b.in.TargetMajor*10000, v.measure) }}
+	target := side{name: tasks.SideTarget, parts: func(v *verified) []tasks.Part { return b.partsOn(b.in.TargetMajor*10000, *v.measure) }}
 	c := &comparison{
 		sides: []side{target}, spec: tasks.Verify{Level: b.in.Options.Verify},
 		wave: tasks.WaveVerify, needs: append(afterData(), tasks.WaveLate),
@@ -96,37 +96,41 @@ func (b *builder) verify() error {
 
 // compareAll adds what compares the tables: by the number of their rows where the
 // types of columns differ, as digests of the same values do, too.
-func (b *builder) compareAll(c *comparison, list []verified) error {
-	unlike := func(v verified) bool { return v.unlike }
-	if err := b.compare(c, slices.DeleteFunc(slices.Clone(list), unlike)); err != nil {
-		return err
-	}
-	list = slices.DeleteFunc(list, func(v verified) bool { return !unlike(v) })
+func (b *builder) compareAll(c *comparison, list []*verified) error {
+	var alike, unlike []*verified
 	for _, v := range list {
+		if !v.unlike {
+			alike = append(alike, v)
+			continue
+		}
+		unlike = append(unlike, v)
 		if c.spec.Level == tasks.LevelDigest {
 			b.skip("digest of "+v.table.String(), "its columns have other types on the target; its rows are counted")
 		}
 	}
+	if err := b.compare(c, alike); err != nil {
+		return err
+	}
 	c.spec.Level = tasks.LevelRows
-	return b.compare(c, list)
+	return b.compare(c, unlike)
 }
 
 // compare adds what measures and compares the tables: large ones by themselves
 // and in parts, small ones many at a time.
-func (b *builder) compare(c *comparison, list []verified) error {
-	var current []verified
+func (b *builder) compare(c *comparison, list []*verified) error {
+	var current []*verified
 	var bytes int64
 	flush := func() error {
 		if len(current) == 0 {
 			return nil
 		}
 		err := b.compareTogether(c, current, bytes)
-		current, bytes = nil, 0
+		current, bytes = current[:0], 0
 		return err
 	}
 	for _, v := range list {
 		if slices.ContainsFunc(c.sides, func(s side) bool { return len(s.parts(v)) > 1 }) {
-			if err := b.compareTogether(c, []verified{v}, v.measure.Bytes); err != nil {
+			if err := b.compareTogether(c, []*verified{v}, v.measure.Bytes); err != nil {
 				return err
 			}
 			continue
@@ -144,7 +148,7 @@ func (b *builder) compare(c *comparison, list []verified) error {
 
 // compareTogether adds the tasks that measure the tables on each side, and the
 // one that compares what those have found.
-func (b *builder) compareTogether(c *comparison, list []verified, bytes int64) error {
+func (b *builder) compareTogether(c *comparison, list []*verified, bytes int64) error {
 	c.units++
 	measured := tasks.Group(fmt.Sprintf("measure:%d", c.units))
 	tables := make([]tasks.VerifyTable, len(list))
@@ -219,7 +223,7 @@ func Compare(in CompareInput) (p tasks.Plan, found []tasks.Difference, tables in
 	for _, r := range in.Target.Tables {
 		there[nameOf(r)] = r
 	}
-	var list []verified
+	var list []*verified
 	for _, v := range slices.Concat(b.verified, b.roots()) {
 		tables++
 		v.table.Where = b.where(pg.Relation{OID: v.table.OID})
@@ -231,9 +235,9 @@ func Compare(in CompareInput) (p tasks.Plan, found []tasks.Difference, tables in
 	}
 	c := &comparison{
 		sides: []side{
-			{tasks.SideSource, in.Snapshots[0], func(v verified) []tasks.Part { return b.parts(v.measure) }},
-			{tasks.SideTarget, in.Snapshots[1], func(v verified) []tasks.Part {
-				r := v.measure
+			{tasks.SideSource, in.Snapshots[0], func(v *verified) []tasks.Part { return b.parts(*v.measure) }},
+			{tasks.SideTarget, in.Snapshots[1], func(v *verified) []tasks.Part {
+				r := *v.measure
 				if !v.table.Descend {
 					t := there[v.table.Name]
 					r.Bytes, r.Blocks, r.AccessMethod = t.Bytes, t.Blocks, t.AccessMethod
