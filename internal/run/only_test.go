@@ -262,6 +262,13 @@ func TestMisfitsAreReportedTogether(t *testing.T) {
 	}
 	require.Equal(t, "f", dst.Query(t, "SELECT to_regnamespace('pgconvoy') IS NOT NULL"))
 	require.Equal(t, 1, dst.Count(t, "full_of"))
+
+	o.Config.Filter.Exclude.Tables = config.List{"public./^(gone|seen|loud|tree)$/"}
+	o.Config.Filter.Exclude.TableData = config.List{"public.strict", "public.full_of"}
+	o.Config.Tables = config.Tables{{Name: "public.few", Columns: []string{"id"}}, {Name: "public.made", Columns: []string{"id"}}}
+	copyAll(t, o) // what is left out is in nobody's way
+	require.Equal(t, "1", dst.Query(t, "SELECT string_agg(id::text, ',') FROM few"))
+	require.Equal(t, 1, dst.Count(t, "full_of"))
 }
 
 // What rows come past is looked at when all are there: a foreign key of the target
@@ -362,5 +369,25 @@ func TestRowsAreCopiedAgainIntoTablesThatWereThere(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, tasks.RunComplete, report.State)
 	require.Equal(t, indexes, r.dst.Query(t, "SELECT string_agg(indexrelid::text, ',' ORDER BY indexrelid) FROM pg_index WHERE indrelid::regclass::text IN ('small', 'whole', 'big', 'public.small', 'public.whole', 'public.big')"))
+	pgtest.RequireEqual(t, r.src, r.dst, pgtest.IgnoreSchemas("pgconvoy"))
+}
+
+// Tables are emptied once: a planner that takes over does not do so again, and no
+// row is lost or doubled.
+func TestTablesAreTruncatedOnce(t *testing.T) {
+	t.Parallel()
+	r := interruptOf(t, pgtest.Start(t, pgtest.Options{}).Database(t), 1, func(r *interrupted) {
+		o := options(t, r.src, r.dst)
+		o.Config.Only = config.List{"schema", "indexes", "constraints", "post_data"}
+		copyAll(t, o)
+		r.dst.Exec(t, "INSERT INTO small SELECT i, 'old' FROM generate_series(1, 900) i; INSERT INTO whole SELECT i, 'old' FROM generate_series(1, 900) i; INSERT INTO refers SELECT i FROM generate_series(1, 900) i")
+	}, "PGCONVOY_ONLY=data,large_objects,sequences", "PGCONVOY_TRUNCATE=true")
+	require.Equal(t, "500", r.dst.Query(t, "SELECT count(*) FROM small WHERE note <> 'trigger'"))
+	r.leaveAlone(t)
+	r.release()
+	report, err := run.Resume(t.Context(), r.o, run.Resumption{})
+	require.NoError(t, err)
+	require.Equal(t, tasks.RunComplete, report.State)
+	require.Equal(t, "1", r.dst.Query(t, "SELECT count(*) FROM pgconvoy.task WHERE id LIKE 'misc.truncate.%' AND state = 'done'"))
 	pgtest.RequireEqual(t, r.src, r.dst, pgtest.IgnoreSchemas("pgconvoy"))
 }

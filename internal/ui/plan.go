@@ -51,7 +51,7 @@ func Plan(w io.Writer, form string, p tasks.Plan) error {
 	}
 	t := table{head: []string{"table", " heap", " TOAST", " rows (estimate)", " parts", " indexes", " their size", "format", "travels in"}}
 	var bytes, indexBytes int64
-	why := map[string]int{}
+	why, into := map[string]int{}, map[string]int{}
 	for _, row := range p.Tables {
 		rows := "?"
 		if row.Rows >= 0 {
@@ -67,6 +67,9 @@ func Plan(w io.Writer, form string, p tasks.Plan) error {
 		indexBytes += row.IndexBytes
 		if row.WhyText != "" {
 			why[row.WhyText]++
+		}
+		if row.Into != nil {
+			into[row.Into.String()]++
 		}
 	}
 	if err := t.write(w); err != nil {
@@ -90,6 +93,9 @@ func Plan(w io.Writer, form string, p tasks.Plan) error {
 	}
 	for _, s := range p.Skipped {
 		fmt.Fprintf(w, "skipped: %s: %s\n", oneLine(s.Object), oneLine(s.Reason))
+	}
+	for _, name := range slices.Sorted(maps.Keys(into)) {
+		fmt.Fprintf(w, "into %s: the rows of %d tables\n", oneLine(name), into[name])
 	}
 	for _, reason := range slices.Sorted(maps.Keys(why)) {
 		fmt.Fprintf(w, "as text: %d tables: %s\n", why[reason], reason)

@@ -131,7 +131,7 @@ func TestPlan(t *testing.T) {
 	p := tasks.Plan{
 		Tables: []tasks.PlannedTable{
 			{Name: name("orders"), Bytes: 3 << 30, HeapBytes: 2 << 30, Rows: 12_000_000, Parts: 3, Indexes: 2, IndexBytes: 1 << 30, Binary: true},
-			{Name: name("tiny"), Bytes: 8192, HeapBytes: 8192, Rows: -1, Parts: 1, Bundle: "copy.bundle.b0001", WhyText: "digests are of text"},
+			{Name: name("tiny"), Bytes: 8192, HeapBytes: 8192, Rows: -1, Parts: 1, Bundle: "copy.bundle.b0001", WhyText: "digests are of text", Into: &tasks.Name{Schema: "public", Name: "whole"}},
 		},
 		Tasks: []tasks.Task{
 			{ID: "copy.public.orders.p0001", Kind: tasks.KindCopy, Group: "copy:1", Wave: tasks.WaveData, Needs: []tasks.Group{tasks.WaveSchema}, Weight: 7, Spec: json.RawMessage(`{"a":"<"}`)},
@@ -152,6 +152,7 @@ copy          copy       2
 bundle        copy       1
 schema        misc       1
 skipped: table x: it is not\nthere
+into "public"."whole": the rows of 1 tables
 as text: 1 tables: digests are of text
 critical path: misc.pre-data.c0001 → copy.public.orders.p0001
 
