@@ -43,6 +43,8 @@ type probe struct {
 	sameServer     bool // both databases are in one cluster
 	ledger         ledgerState
 	named          NamedRoles // once checkRoles has been carried out
+
+	sourceShapes, targetShapes []pg.Shape // once they are read
 }
 
 // checkFunc is one check. An error means that it could not be carried out.

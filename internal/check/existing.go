@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/pgconvoy/pgconvoy/internal/fit"
+	"github.com/pgconvoy/pgconvoy/internal/ledger"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
@@ -95,11 +96,15 @@ func checkTargetTables(ctx context.Context, p *probe) (Findings, error) {
 	return append(found, more...), err
 }
 
-// shapes reads those of both sides.
+// shapes reads those of both sides, once.
 func (p *probe) shapes(ctx context.Context) (source, target []pg.Shape, err error) {
-	if source, err = pg.ReadShapes(ctx, p.Source, p.Choice.Without); err == nil {
-		target, err = pg.ReadShapes(ctx, p.Target, pg.Without{Schemas: []string{"pgconvoy"}})
+	if p.sourceShapes != nil {
+		return p.sourceShapes, p.targetShapes, nil
 	}
+	if source, err = pg.ReadShapes(ctx, p.Source, p.Choice.Without); err == nil {
+		target, err = pg.ReadShapes(ctx, p.Target, pg.Without{Schemas: []string{ledger.Schema}})
+	}
+	p.sourceShapes, p.targetShapes = source, target
 	return source, target, err
 }
 
