@@ -136,6 +136,15 @@ func (l *Ledger) OnTable(ctx context.Context, c *pg.Conn, table tasks.Name, kind
 	return ids, nil
 }
 
+// CopiedObjects returns how many large objects were copied.
+func (l *Ledger) CopiedObjects(ctx context.Context, c *pg.Conn) (n int64, err error) {
+	err = c.QueryRow(ctx, "SELECT coalesce(pg_catalog.sum(rows), 0)::int8 FROM pgconvoy.task WHERE run = $1 AND kind = 'large-objects' AND state = 'done'", l.run.Name).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count the large objects that were copied: %w", err)
+	}
+	return n, nil
+}
+
 // ReplaceSpec stores another spec for a task that is not done.
 func (l *Ledger) ReplaceSpec(ctx context.Context, c *pg.Conn, t tasks.Task) error {
 	_, err := c.Conn.Exec(ctx, "UPDATE pgconvoy.task SET spec = $3 WHERE run = $1 AND id = $2 AND state <> 'done'", l.run.Name, string(t.ID), t.Spec)

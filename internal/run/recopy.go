@@ -108,7 +108,10 @@ func (r *running) mayRecopy(ctx context.Context) error {
 		return err
 	}
 	return pgx.BeginTxFunc(ctx, r.prepared.target, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(pgx.Tx) error {
-		return r.onlyOurs(ctx, copies)
+		if err := r.onlyOurs(ctx, copies); err != nil || !r.how.Recopy {
+			return err
+		}
+		return r.onlyOurObjects(ctx)
 	})
 }
 
@@ -445,6 +448,29 @@ func (r *running) onlyOurs(ctx context.Context, copies []tasks.Task) error {
 	return nil
 }
 
+// onlyOurObjects makes the same sure of large objects, if the run did not begin with
+// an empty target.
+func (r *running) onlyOurObjects(ctx context.Context) error {
+	target := r.prepared.target
+	sections, err := r.ledger.Sections(ctx, target)
+	if err != nil || sections.Has(tasks.SectionSchema) || !sections.Has(tasks.SectionLargeObjects) {
+		return err
+	}
+	ours, err := r.ledger.CopiedObjects(ctx, target)
+	if err != nil {
+		return err
+	}
+	there, err := target.Numbers(ctx, []string{"SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata"})
+	if err != nil {
+		return fmt.Errorf("count the large objects of the target: %w", err)
+	}
+	if there[0] > ours {
+		return tasks.WithHint(fmt.Errorf("the target has %d large objects, and %d of them were copied: those of others cannot be told from them, so that none is dropped", there[0], ours),
+			"planner cleanup, then planner run with the sections that are left; large objects by a run of their own, when those are dropped")
+	}
+	return nil
+}
+
 // deleteRows removes what was copied into a table that was there before the run.
 // Its indexes and foreign keys stay, for which reason it is not truncated.
 func (r *running) deleteRows(ctx context.Context, c tasks.Copy, only string) error {
@@ -566,6 +592,9 @@ func (r *running) againLargeObjects(ctx context.Context) error {
 	}
 	return pgx.BeginTxFunc(ctx, target, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(pgx.Tx) error {
 		if err := r.ledger.LockTasks(ctx, target, idsOf(all)); err != nil {
+			return err
+		}
+		if err := r.onlyOurObjects(ctx); err != nil {
 			return err
 		}
 		if err := r.ledger.Reopen(ctx, target, idsOf(all), false); err != nil {
