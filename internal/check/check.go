@@ -93,6 +93,7 @@ func checks() []check {
 		{"target-empty", checkTargetEmpty, tasks.Sections{schema}},
 		{"target-tables", checkTargetTables, tasks.Sections{data}},
 		{"target-sections", checkTargetSections, tasks.Sections{indexes, tasks.SectionConstraints, late}},
+		{"target-keys", checkTargetKeys, tasks.Sections{tasks.SectionConstraints}},
 		{"target-sequences", checkTargetSequences, tasks.Sections{tasks.SectionSequences}},
 		{"target-large-objects", checkTargetLargeObjects, tasks.Sections{tasks.SectionLargeObjects}},
 		{"schemas", checkSchemas, tasks.Sections{schema}},

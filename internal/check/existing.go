@@ -345,12 +345,52 @@ func checkTargetLargeObjects(ctx context.Context, p *probe) (Findings, error) {
 		"large objects keep their oids, and the target has %s between the first and the last one of the source: %s", plural(there.total, "large object"), there)}, nil
 }
 
-// sqlMade lists what indexes, constraints and post_data make: the section, the kind,
-// the table and the name. $1 and $2 are those of sqlChosen.
-const sqlMade = `WITH t AS MATERIALIZED (SELECT c.oid, n.nspname, pg_catalog.format('%I.%I', n.nspname, c.relname) AS label FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+// sqlTables begins a query with the tables and views that are chosen. $1 and $2 are
+// those of sqlChosen.
+const sqlTables = `WITH t AS MATERIALIZED (SELECT c.oid, n.nspname, pg_catalog.format('%I.%I', n.nspname, c.relname) AS label FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	WHERE c.relkind IN ('r', 'p', 'v') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgconvoy') AND` + sqlChosen + `AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-		WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e'))
-	SELECT 'indexes', 'index', '', pg_catalog.format('%I.%I', t.nspname, i.relname), i.oid FROM t JOIN pg_catalog.pg_index x ON x.indrelid = t.oid JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+		WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e')) `
+
+// sqlReferences lists what foreign keys refer to: their names, the table, and its
+// columns.
+const sqlReferences = sqlTables + `SELECT pg_catalog.format('%I on %s', k.conname, t.label), r.label,
+		(SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attname COLLATE "C") FROM unnest(k.confkey) x (n)
+			JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = x.n)
+	FROM t JOIN pg_catalog.pg_constraint k ON k.conrelid = t.oid AND k.contype = 'f' AND k.conparentid = 0 JOIN t r ON r.oid = k.confrelid ORDER BY 1`
+
+// sqlKeyless lists those of which the table has no key of those columns.
+const sqlKeyless = `SELECT pg_catalog.format('%s (to %s of %s)', w.name, w.columns, w.referenced)
+	FROM ROWS FROM (unnest($1::text[]), unnest($2::text[]), unnest($3::text[])) w (name, referenced, columns)
+	WHERE pg_catalog.to_regclass(w.referenced) IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_index x
+		WHERE x.indrelid = pg_catalog.to_regclass(w.referenced) AND x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL
+		AND w.columns = (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attname COLLATE "C")
+			FROM unnest(x.indkey::int2[]) WITH ORDINALITY k (n, i) JOIN pg_catalog.pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = k.n WHERE k.i <= x.indnkeyatts))`
+
+// checkTargetKeys looks whether the target has the keys that foreign keys refer to,
+// if the run does not make them itself.
+func checkTargetKeys(ctx context.Context, p *probe) (Findings, error) {
+	if !p.existing(tasks.SectionConstraints) || p.Only.Has(indexes) {
+		return nil, nil
+	}
+	references, err := query[struct{ Name, Table, Columns string }](ctx, p.Source, sqlReferences, p.Choice.args()...)
+	if err != nil {
+		return nil, err
+	}
+	names, referenced, columns := make([]string, len(references)), make([]string, len(references)), make([]string, len(references))
+	for i, r := range references {
+		names[i], referenced[i], columns[i] = r.Name, r.Table, r.Columns
+	}
+	keyless, err := queryList(ctx, p.Target, sqlKeyless, names, referenced, columns)
+	if err != nil || keyless.empty() {
+		return nil, err
+	}
+	return Findings{blocker("target-sections", "add indexes to only, which makes keys, too; or make them before",
+		"%s to what is no key on the target: %s", plural(keyless.total, "foreign key"), keyless)}, nil
+}
+
+// sqlMade lists what indexes, constraints and post_data make: the section, the kind,
+// the table and the name.
+const sqlMade = sqlTables + `SELECT 'indexes', 'index', '', pg_catalog.format('%I.%I', t.nspname, i.relname), i.oid FROM t JOIN pg_catalog.pg_index x ON x.indrelid = t.oid JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
 	UNION ALL SELECT 'constraints', 'foreign key', t.label, pg_catalog.quote_ident(k.conname), k.oid FROM t JOIN pg_catalog.pg_constraint k ON k.conrelid = t.oid AND k.contype = 'f' AND k.conparentid = 0
 		JOIN t r ON r.oid = k.confrelid
 	UNION ALL SELECT 'post_data', 'trigger', t.label, pg_catalog.quote_ident(g.tgname), g.oid FROM t JOIN pg_catalog.pg_trigger g ON g.tgrelid = t.oid AND NOT g.tgisinternal

@@ -103,6 +103,9 @@ func TestSchemaAloneAndRowsAlone(t *testing.T) {
 	report := copyOnly(t, o, "schema")
 	require.Zero(t, report.Rows)
 	require.Equal(t, "3", dst.Query(t, "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"))
+	o.Config.Only = config.List{"constraints"}
+	_, err := run.Run(t.Context(), o)
+	require.ErrorContains(t, err, "3 foreign keys to what is no key on the target: customers_boss_fkey on public.customers (to id of public.customers), lines_of_fkey")
 	require.Equal(t, "0", dst.Query(t, "SELECT (SELECT count(*) FROM orders) + (SELECT count(*) FROM pg_index WHERE indrelid = 'orders'::regclass) + (SELECT count(*) FROM pg_trigger)"))
 
 	copyOnly(t, o, afterRows...)
@@ -114,7 +117,7 @@ func TestSchemaAloneAndRowsAlone(t *testing.T) {
 	require.Equal(t, "f", dst.Query(t, "SELECT is_called FROM orders_id_seq"), "sequences are a section of their own")
 	copyOnly(t, o, "sequences")
 	pgtest.RequireEqual(t, src, dst)
-	_, err := run.Verify(t.Context(), o)
+	_, err = run.Verify(t.Context(), o)
 	require.NoError(t, err)
 }
 
