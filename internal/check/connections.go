@@ -34,6 +34,9 @@ func checkConnections(ctx context.Context, p *probe) (Findings, error) {
 	var found Findings
 	sides := []*server{p.source, p.target}
 	needs := []int{p.Connections.Source, p.Connections.Target}
+	if needs[0] > 0 && p.source.Facts.InRecovery {
+		needs[0]++ // the snapshot has a session beside that with the locks
+	}
 	for i, s := range sides {
 		if needs[i] == 0 {
 			continue

@@ -6,8 +6,11 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -114,12 +117,46 @@ func TestStandbys(t *testing.T) {
 	require.Contains(t, f.What, "shop")
 
 	asSource := &bench{source: replica, target: b.target}
-	found := asSource.run(t)
-	require.Len(t, found, 2, "%v", found)
-	require.Contains(t, found[0].What, "1 unlogged table: s.cache")
-	require.Equal(t, check.Blocker, found[0].Level)
-	require.Contains(t, found[1].What, "cancels queries")
-	require.Equal(t, check.Warning, found[1].Level)
+	f = requireOnly(t, asSource.run(t), check.Blocker, "source-standby") // nothing is replayed there, and nothing in the way
+	require.Contains(t, f.What, "1 unlogged table: s.cache")
+}
+
+// TestMovingStandby: what lets replay cancel the snapshot of a run is told
+// beforehand, with the setting to change.
+func TestMovingStandby(t *testing.T) {
+	t.Parallel()
+	primary := pgtest.Start(t, pgtest.Options{})
+	primary.Exec(t, "CREATE DATABASE shop")
+	b := setup(t)
+	standby := primary.Standby(t, nil)
+	b.source = &pgtest.Database{Server: standby, Name: "shop"}
+	f := requireOnly(t, b.run(t), check.Warning, "source-standby")
+	require.Contains(t, f.What, "(max_standby_streaming_delay 30s, max_standby_archive_delay 30s)")
+	require.Contains(t, f.What, "hot_standby_feedback is off")
+	require.Contains(t, f.Hint, "ALTER SYSTEM SET hot_standby_feedback = on")
+
+	alter := func(settings ...string) {
+		for _, s := range append(settings, "") {
+			if s == "" {
+				standby.Exec(t, "SELECT pg_reload_conf()")
+				continue
+			}
+			standby.Exec(t, "ALTER SYSTEM SET "+s)
+		}
+	}
+	alter("hot_standby_feedback = on")
+	require.Eventually(t, func() bool { return len(b.run(t)) == 0 }, 30*time.Second, 100*time.Millisecond)
+	primary.Stop(t, syscall.SIGINT) // nobody is told any more
+	require.Eventually(t, func() bool {
+		found := b.run(t)
+		return len(found) == 1 && strings.Contains(found[0].What, "no connection to its primary")
+	}, 30*time.Second, 100*time.Millisecond)
+	alter("max_standby_streaming_delay = -1", "max_standby_archive_delay = -1")
+	require.Eventually(t, func() bool { return len(b.run(t)) == 0 }, 30*time.Second, 100*time.Millisecond)
+	alter("max_standby_streaming_delay = '1s'")
+	require.Eventually(t, func() bool { return len(b.run(t)) == 1 }, 30*time.Second, 100*time.Millisecond)
+	standby.Exec(t, "SELECT pg_wal_replay_pause()")
+	require.Empty(t, b.run(t), "what is paused is in nobody's way")
 }
 
 // TestVersionsOnRealServers runs every query on every major that is there: as a

@@ -135,6 +135,10 @@ func Hint(err error) string {
 		return "the source holds rows that its own unique index would refuse; its index is probably corrupt: REINDEX it there and remove the duplicates"
 	case "23503":
 		return "the source holds rows that its own foreign key would refuse; mend them there, or make the constraint NOT VALID"
+	case "40001":
+		if strings.Contains(e.Message, "recovery") {
+			return "the server is a standby, and this was in the way of its replay: hot_standby_feedback = on there, or a longer max_standby_streaming_delay, makes that rarer"
+		}
 	case "42501":
 		return "grant the missing privilege to the role that pgconvoy connects as"
 	}

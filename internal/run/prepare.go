@@ -33,6 +33,7 @@ type Prepared struct {
 
 	source, target *pg.Conn
 	checking       *pg.Conn // on the source, beside the session with the snapshot; nil if there is none
+	standby        bool     // the source is one
 	fingerprint    tasks.Fingerprint
 	snapshot       pg.Snapshot
 	catalog        pg.Catalog
@@ -93,21 +94,43 @@ func Prepare(ctx context.Context, o Options) (_ *Prepared, err error) {
 }
 
 // read takes the snapshot and reads what it shows, again if definitions change
-// meanwhile.
+// meanwhile, or if a standby ends the snapshot for the sake of its replay.
 func (p *Prepared) read(ctx context.Context) error {
 	if err := p.tempDir(); err != nil {
 		return err
 	}
 	for try := 1; ; try++ {
 		err := p.readOnce(ctx)
-		if !errors.Is(err, errChanged) || try == planTries {
+		if err == nil && p.standby { // it may have ended the session, and the snapshot with it, after the last query
+			err = p.source.Ping(ctx)
+		}
+		if err == nil || try == planTries || !errors.Is(err, errChanged) && !p.interrupted(ctx, err) {
 			return err
 		}
 		p.Log.Warn("source is read anew", "err", err, "attempt", try)
-		if _, err := p.source.Exec(ctx, "ROLLBACK"); err != nil {
-			return fmt.Errorf("end the snapshot: %w", err)
+		if err := p.letGo(ctx); err != nil {
+			return err
 		}
 	}
+}
+
+// letGo ends the snapshot. A session that a standby has ended is replaced.
+func (p *Prepared) letGo(ctx context.Context) error {
+	if !p.source.IsClosed() {
+		_, err := p.source.Exec(ctx, "ROLLBACK")
+		if err == nil {
+			return nil
+		}
+		if !p.interrupted(ctx, err) {
+			return fmt.Errorf("end the snapshot: %w", err)
+		}
+		p.source.Discard()
+	}
+	c, err := connectSide(ctx, p.Options, pg.Source)
+	if err == nil {
+		p.source = c
+	}
+	return err
 }
 
 // Check connects to both databases and runs the preflight. Its error, if a
@@ -192,7 +215,11 @@ func connections(c config.Config) check.Connections {
 }
 
 func (p *Prepared) fingerprints(ctx context.Context) (err error) {
-	if p.fingerprint.Source, err = pg.Fingerprint(ctx, cmp.Or(p.checking, p.source)); err != nil {
+	source := p.checking
+	if source == nil { // the other one may be replaced meanwhile
+		source = p.source
+	}
+	if p.fingerprint.Source, err = pg.Fingerprint(ctx, source); err != nil {
 		return err
 	}
 	p.fingerprint.Target, err = pg.Fingerprint(ctx, p.target)

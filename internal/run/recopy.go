@@ -43,7 +43,7 @@ func (r *running) afresh(ctx context.Context, c *pg.Conn, s pg.Snapshot, m pg.Ma
 		if err != nil {
 			return err
 		}
-		return &LostError{Run: r.Config.Run, Why: why, Tables: lost, Open: open}
+		return &LostError{Run: r.Config.Run, Why: why, Tables: lost, Open: open, Standby: r.prepared.standby}
 	}
 	if err := r.sameShape(ctx, s.Name); err != nil {
 		return err
@@ -62,7 +62,9 @@ func (r *running) afresh(ctx context.Context, c *pg.Conn, s pg.Snapshot, m pg.Ma
 	if err != nil {
 		return err
 	}
-	r.adopt(c, tasks.SnapshotRef{ID: id, Name: s.Name, Text: s.Text})
+	if err := r.adopt(ctx, c, tasks.SnapshotRef{ID: id, Name: s.Name, Text: s.Text}); err != nil {
+		return err
+	}
 	lost, err := r.toRecopy(ctx, id)
 	if err != nil {
 		return err

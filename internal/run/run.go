@@ -1,7 +1,8 @@
 // Package run orchestrates one run on the planner's side: prepare.go looks at
 // both databases and makes the plan, run.go writes it to the ledger, publishes
 // it and ends the run, supervise.go watches over it meanwhile, snapshot.go over
-// the snapshot, and watch.go says what stalls. existing.go looks at tables that
+// the snapshot, standby.go over what a standby as source takes away, and watch.go
+// says what stalls. existing.go looks at tables that
 // the target has already. around.go has what the planner itself does to the
 // cluster and the database, create.go makes the latter. resume.go goes on with a
 // run that a planner left, and recopy.go makes its tables ready to be copied
@@ -186,6 +187,7 @@ type running struct {
 	began    bool // by this process, so that nothing is lost if it never gets to work
 	lost     int  // rounds in which nobody was found that holds the snapshot
 	keeper   *keeper.Keeper
+	guard    guard
 	released bool // the snapshot: every row is read
 	hard     bool // what the snapshot shows is known to be on the source's disk
 	applied  ledger.Control
@@ -204,7 +206,9 @@ func (r *running) work(ctx context.Context) error {
 	if err := r.openStream(ctx); err != nil {
 		return err
 	}
-	r.startKeeper()
+	if err := r.startKeeper(ctx); err != nil {
+		return err
+	}
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
@@ -268,14 +272,15 @@ func (r *running) current() (*queue.Queue, <-chan struct{}) {
 }
 
 // startKeeper makes the session that took the snapshot this process's keeper.
-func (r *running) startKeeper() {
+func (r *running) startKeeper(ctx context.Context) error {
 	q, _ := r.current()
 	if r.keeper == nil {
 		r.keeper = fleet.NewKeeper(q, r.ledger, fleet.FromConfig(r.Config, r.Version, r.Log))
 	}
 	if s := r.prepared.snapshot; s.Name != "" && !r.compares {
-		r.keeper.Give(r.prepared.source, tasks.SnapshotRef{ID: 1, Name: s.Name, Text: s.Text})
+		return r.adopt(ctx, r.prepared.source, tasks.SnapshotRef{ID: 1, Name: s.Name, Text: s.Text})
 	}
+	return nil
 }
 
 // runWorkers runs the workers of this process, also when the queue is made anew.
@@ -305,6 +310,7 @@ const endTimeout = time.Minute
 func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout+r.Config.Grace)
 	defer cancel()
+	defer r.guard.release()
 	if r.keeper != nil {
 		defer r.keeper.Release(ctx)
 	}

@@ -40,6 +40,9 @@ func (r *running) releaseSnapshot(ctx context.Context) error {
 	if err != nil || n > 0 {
 		return err
 	}
+	if err := r.keepLocks(ctx); err != nil || r.guard.unsure {
+		return err
+	}
 	if err := r.ledger.ReleaseSnapshot(ctx, r.prepared.target); err != nil {
 		return err
 	}
@@ -48,6 +51,7 @@ func (r *running) releaseSnapshot(ctx context.Context) error {
 		return err
 	}
 	r.keeper.Release(ctx)
+	r.guard.release()
 	r.released = true
 	r.Log.Info("snapshot released")
 	return nil
@@ -75,10 +79,16 @@ func (r *running) keepSnapshot(ctx context.Context) error {
 	switch {
 	case err == nil && name != s.Name:
 		r.lost = 0
-		return r.ledger.RenameSnapshot(ctx, r.prepared.target, s.ID, name)
+		if err := r.ledger.RenameSnapshot(ctx, r.prepared.target, s.ID, name); err != nil {
+			return err
+		}
+		return r.keepLocks(ctx)
 	case err == nil:
 		r.lost = 0
-		return r.harden(ctx)
+		if err := r.harden(ctx); err != nil {
+			return err
+		}
+		return r.keepLocks(ctx)
 	case !errors.Is(err, tasks.ErrSnapshotLost):
 		if ctx.Err() == nil {
 			r.Log.Warn("source cannot be reached", "err", err)
@@ -134,7 +144,7 @@ func (r *running) replaceSnapshot(ctx context.Context) error {
 		return errors.New("the ledger has no snapshot of the run")
 	}
 	last := records[len(records)-1]
-	c, s, err := r.lockedSnapshot(ctx)
+	c, s, err := r.lockedSnapshot(ctx, lockWait)
 	if err != nil {
 		return err
 	}
@@ -154,7 +164,10 @@ func (r *running) replaceSnapshot(ctx context.Context) error {
 			c.Discard()
 			return err
 		}
-		r.adopt(c, tasks.SnapshotRef{ID: id, Name: s.Name, Text: s.Text})
+		if err := r.adopt(ctx, c, tasks.SnapshotRef{ID: id, Name: s.Name, Text: s.Text}); err != nil {
+			c.Discard()
+			return err
+		}
 		r.Log.Warn("snapshot was lost; the source is proven not to have changed since, and the run goes on in a new one", "snapshot", s.Text)
 		return nil
 	}
@@ -165,10 +178,18 @@ func (r *running) replaceSnapshot(ctx context.Context) error {
 	return nil
 }
 
-// adopt makes c, which took the snapshot, this process's keeper.
-func (r *running) adopt(c *pg.Conn, s tasks.SnapshotRef) {
-	r.keeper.Give(c, s)
+// adopt makes c, which took the snapshot with the tables locked, this process's
+// keeper.
+func (r *running) adopt(ctx context.Context, c *pg.Conn, s tasks.SnapshotRef) error {
+	if r.prepared.standby {
+		if err := r.holdApart(ctx, c, s); err != nil {
+			return err
+		}
+	} else {
+		r.keeper.Give(c, s)
+	}
 	r.lost, r.released, r.hard = 0, false, false
+	return nil
 }
 
 // proof reports whether a snapshot with the mark now shows what the one with
@@ -185,8 +206,9 @@ func (r *running) proof(ctx context.Context, then, now pg.Mark) (proven bool, wh
 	return err == nil, "", err
 }
 
-// lockedSnapshot takes a snapshot of the source with all tables locked.
-func (r *running) lockedSnapshot(ctx context.Context) (*pg.Conn, pg.Snapshot, error) {
+// lockedSnapshot takes a snapshot of the source with all tables locked, waiting
+// for each of the locks.
+func (r *running) lockedSnapshot(ctx context.Context, wait string) (*pg.Conn, pg.Snapshot, error) {
 	c, err := connectSide(ctx, r.Options, pg.Source)
 	if err != nil {
 		return nil, pg.Snapshot{}, err
@@ -194,7 +216,7 @@ func (r *running) lockedSnapshot(ctx context.Context) (*pg.Conn, pg.Snapshot, er
 	names, err := pg.TableNames(ctx, c, r.prepared.without)
 	if err == nil {
 		var s pg.Snapshot
-		if s, err = pg.ExportLocked(ctx, c, names, lockWait); err == nil {
+		if s, err = pg.ExportLocked(ctx, c, names, wait); err == nil {
 			return c, s, nil
 		}
 	}
@@ -209,6 +231,9 @@ type LostError struct {
 	Why    string
 	Tables []tasks.Name // of which rows were copied already
 	Open   int          // tasks that still have to read rows
+
+	// Standby says that the source is one, which may have ended the snapshot's sessions for the sake of its replay.
+	Standby bool
 }
 
 func (e *LostError) Error() string {
@@ -218,8 +243,13 @@ func (e *LostError) Error() string {
 
 // Hint says how to go on.
 func (e *LostError) Hint() string {
-	return "planner resume --recopy copies the tables listed here again, in a new snapshot, with the rest; " +
+	hint := "planner resume --recopy copies the tables listed here again, in a new snapshot, with the rest; " +
 		"planner resume --not-consistent goes on without that; planner cleanup drops what the run made"
+	if e.Standby {
+		hint = "the source is a standby, which cancels what is in the way of its replay: for the time of the run, set hot_standby_feedback = on there, " +
+			"or max_standby_streaming_delay = -1 and max_standby_archive_delay = -1; then " + hint
+	}
+	return hint
 }
 
 // ExitCode is that of an incomplete run.

@@ -201,7 +201,7 @@ func (r *running) look(ctx context.Context) (done bool, err error) {
 	r.failed, r.open = counts[tasks.Failed], counts[tasks.Ready]+counts[tasks.Pending]
 	switch {
 	case counts[tasks.Done] == counts.Total():
-		return true, nil
+		return !r.guard.unsure, nil
 	case retried:
 		return false, r.reconcile(ctx)
 	case counts[tasks.Ready] > 0:
@@ -217,7 +217,7 @@ func (r *running) look(ctx context.Context) (done bool, err error) {
 	}
 	counts, err = r.ledger.Counts(ctx, target)
 	if err != nil || counts[tasks.Done] == counts.Total() {
-		return err == nil, err
+		return err == nil && !r.guard.unsure, err
 	}
 	return false, &stuckError{failed: counts[tasks.Failed], pending: counts[tasks.Pending]}
 }

@@ -122,7 +122,12 @@ func connectBoth(ctx context.Context, o Options) (*Prepared, error) {
 		findings = append(findings, check.ConnectFinding(pg.Target, targetErr))
 	}
 	if len(findings) == 0 {
-		return p, nil
+		err := p.source.QueryRow(ctx, "SELECT pg_catalog.pg_is_in_recovery()").Scan(&p.standby)
+		if err == nil {
+			return p, nil
+		}
+		p.Close()
+		return nil, fmt.Errorf("ask whether the source is a standby: %w", err)
 	}
 	p.Close()
 	if ctx.Err() != nil {
