@@ -28,6 +28,9 @@ type Input struct {
 	Choice         Choice // what is copied of the source
 	Only           tasks.Sections
 	Truncate       bool // the run empties the tables that it finds
+
+	// Clones of the source share the reading with it. They are idle connections, too.
+	Clones []*pg.Conn
 }
 
 // Connections says how many sessions a run opens at most on each side, pg_dump
@@ -114,6 +117,7 @@ func checks() []check {
 		{"removed-features", checkRemovedFeatures, tasks.Sections{schema, late}},
 		{"snapshot-age", checkSnapshotAge, nil},
 		{"source-standby", checkSourceStandby, nil},
+		{"clones", checkClones, nil},
 		{"source-activity", checkSourceActivity, nil},
 		{"target-sessions", checkTargetSessions, nil},
 		{"not-copied", checkNotCopied, nil},

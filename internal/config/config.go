@@ -21,6 +21,9 @@ type Config struct {
 	// Source and Target are the two databases of the run.
 	Source Database `yaml:"source"`
 	Target Database `yaml:"target"`
+	// SourceClones are standbys of the same database that stand still where the
+	// source does, and share the reading of rows with it.
+	SourceClones URIs `yaml:"source_clones" split_words:"true"`
 	// NATS says which queue to use; without a URL the planner embeds one.
 	NATS NATS `yaml:"nats"`
 	// Caps limits, per stage, how many tasks run at once in the whole fleet.

@@ -18,6 +18,7 @@ func (c Config) Print(w io.Writer) error {
 	show(&doc, c.Source.URI.Masked(), "source", "uri")
 	show(&doc, c.Target.URI.Masked(), "target", "uri")
 	show(&doc, c.NATS.URL.Masked(), "nats", "url")
+	showList(&doc, c.SourceClones, "source_clones")
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)
 	if err := enc.Encode(&doc); err != nil {
@@ -40,5 +41,18 @@ func show(node *yaml.Node, text string, path ...string) {
 		value.Style = 0 // the emitter quotes if the text needs it
 		value.SetString(text)
 		return
+	}
+}
+
+// showList sets the scalars of the sequence at a key.
+func showList(node *yaml.Node, list URIs, key string) {
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		if node.Content[i].Value != key {
+			continue
+		}
+		for j, item := range node.Content[i+1].Content {
+			item.Style = 0
+			item.SetString(list[j].Masked())
+		}
 	}
 }

@@ -111,6 +111,7 @@ func (c Config) common(p *problems, howToSet func(side string) string) {
 	c.named(p)
 	c.Source.check(p, "source", howToSet)
 	c.Target.check(p, "target", howToSet)
+	c.clones(p)
 	if c.Source.URI != "" && c.Source.URI == c.Target.URI {
 		p.add("target.uri", "equal to source.uri", "source and target must be two databases")
 	}

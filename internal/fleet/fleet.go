@@ -29,6 +29,7 @@ type Options struct {
 	Version string     // of this build
 	Source  pg.Options // their side and name are set for each connection
 	Target  pg.Options
+	Clones  []pg.Options // of the source, which share the reading with it
 	Slots   map[tasks.Stage]int
 	Grace   time.Duration
 	Idle    time.Duration // ends the process if no task came for so long; 0 means never
@@ -47,7 +48,7 @@ type Options struct {
 // FromConfig turns the configuration of a process into its options.
 func FromConfig(c config.Config, version string, log *slog.Logger) Options {
 	return Options{
-		Run: c.Run, Version: version, Source: Database(c, pg.Source, ""), Target: Database(c, pg.Target, ""),
+		Run: c.Run, Version: version, Source: Database(c, pg.Source, ""), Target: Database(c, pg.Target, ""), Clones: Clones(c, ""),
 		Slots: StageNumbers(c.Slots), Grace: c.Grace, Idle: c.ExitWhenIdle, Linger: c.Linger, WaitRun: waitRun, Log: log,
 	}
 }
@@ -64,6 +65,18 @@ func Database(c config.Config, side pg.Side, name string) pg.Options {
 		d = c.Source
 	}
 	return pg.Options{Side: side, URI: string(d.URI), Name: name, Password: d.Password(string(side))}
+}
+
+// Clones is [Database] for the clones of the source. They are copies of its
+// cluster, so its role and password are theirs.
+func Clones(c config.Config, name string) []pg.Options {
+	var list []pg.Options
+	for _, uri := range c.SourceClones {
+		o := Database(c, pg.Source, name)
+		o.URI = string(uri)
+		list = append(list, o)
+	}
+	return list
 }
 
 // StageNumbers turns configured numbers into a map by stage.
@@ -150,8 +163,13 @@ func Work(ctx context.Context, q *queue.Queue, l *ledger.Ledger, o Options) erro
 	if o.Wrap != nil {
 		asQueue, asLedger = o.Wrap(asQueue, asLedger)
 	}
+	clones := make([]func(context.Context) (*pg.Conn, error), len(o.Clones))
+	for i, clone := range o.Clones {
+		clone.Name = "pgconvoy worker " + Name()
+		clones[i] = func(ctx context.Context) (*pg.Conn, error) { return pg.Connect(ctx, clone) }
+	}
 	w := worker.New(worker.Options{
-		Name: Name(), Version: o.Version, Slots: o.Slots, Grace: o.Grace, Log: o.Log,
+		Name: Name(), Version: o.Version, Slots: o.Slots, Grace: o.Grace, Log: o.Log, Clones: clones,
 		Source: func(ctx context.Context) (*pg.Conn, error) { return o.connect(ctx, pg.Source) },
 		Target: func(ctx context.Context) (*pg.Conn, error) { return o.connect(ctx, pg.Target) },
 	}, asQueue, asLedger, k)

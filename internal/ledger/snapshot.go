@@ -23,7 +23,8 @@ const currentSnapshot = `FROM pgconvoy.snapshot WHERE run = $1 AND lost_at IS NU
 // is alive.
 func (l *Ledger) Snapshot(ctx context.Context, c *pg.Conn) (tasks.SnapshotRef, error) {
 	var s tasks.SnapshotRef
-	err := c.QueryRow(ctx, "SELECT id, name, pg_snapshot "+currentSnapshot, l.run.Name).Scan(&s.ID, &s.Name, &s.Text)
+	err := c.QueryRow(ctx, "SELECT id, name, pg_snapshot, CASE WHEN replayed THEN timeline ELSE '' END, CASE WHEN replayed THEN lsn ELSE '' END "+currentSnapshot, l.run.Name).
+		Scan(&s.ID, &s.Name, &s.Text, &s.Timeline, &s.LSN)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return s, tasks.ErrSnapshotLost
 	}

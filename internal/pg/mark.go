@@ -2,8 +2,11 @@ package pg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // Mark is what tells later whether the source still shows what a snapshot of
@@ -14,6 +17,43 @@ type Mark struct {
 	LSN      string // a position in the WAL, written after everything that the snapshot shows
 	Durable  bool   // the WAL up to LSN is on disk, so that no crash takes back what the snapshot shows
 	Replayed bool   // the source is a standby, and the snapshot shows what it had replayed up to LSN
+}
+
+// sqlTimeline is the timeline that a standby replays.
+const sqlTimeline = `SELECT pg_catalog.lpad(pg_catalog.to_hex(greatest(c.timeline_id, r.min_recovery_end_timeline)), 8, '0'),
+	pg_catalog.pg_last_wal_replay_lsn()::text FROM pg_catalog.pg_control_checkpoint() c, pg_catalog.pg_control_recovery() r`
+
+// Position is where the replay of a standby stands, and of which database. Two
+// standbys at the same position show the same rows, in the same places.
+type Position struct {
+	Fingerprint string // as [Fingerprint] has it: system identifier and database
+	Timeline    string
+	LSN         string
+}
+
+// String is for messages.
+func (p Position) String() string {
+	return fmt.Sprintf("database %s, timeline %s, position %s", p.Fingerprint, p.Timeline, p.LSN)
+}
+
+// ErrNoPosition is returned for a server that is no standby, or that does not tell
+// this role what identifies it.
+var ErrNoPosition = errors.New("the server is no standby, or does not tell its position in the WAL")
+
+// ReadPosition returns where the standby that c is connected to stands.
+func ReadPosition(ctx context.Context, c *Conn) (Position, error) {
+	var p Position
+	err := c.QueryRow(ctx, `SELECT s.system_identifier::text || '/' || pg_catalog.current_database(), x.* FROM pg_catalog.pg_control_system() s,
+		(`+sqlTimeline+`) x WHERE pg_catalog.pg_is_in_recovery()`).Scan(&p.Fingerprint, &p.Timeline, &p.LSN)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return p, ErrNoPosition
+	case IsCode(err, "42501"), IsCode(err, "42883"), IsCode(err, "0A000"):
+		return p, fmt.Errorf("%w: %w", ErrNoPosition, err)
+	case err != nil:
+		return p, fmt.Errorf("read the position of a clone of the source: %w", err)
+	}
+	return p, nil
 }
 
 // ReadMark returns the mark of the snapshot. c is not the session that holds
@@ -32,8 +72,7 @@ func ReadMark(ctx context.Context, c *Conn, s Snapshot) (Mark, error) {
 	} else {
 		// The snapshot was taken between two looks at the same position.
 		m.Replayed, m.Durable = true, true
-		err = c.QueryRow(ctx, `SELECT pg_catalog.lpad(pg_catalog.to_hex(greatest(c.timeline_id, r.min_recovery_end_timeline)), 8, '0'),
-			pg_catalog.pg_last_wal_replay_lsn()::text FROM pg_catalog.pg_control_checkpoint() c, pg_catalog.pg_control_recovery() r`).Scan(&m.Timeline, &m.LSN)
+		err = c.QueryRow(ctx, sqlTimeline).Scan(&m.Timeline, &m.LSN)
 	}
 	switch {
 	case IsCode(err, "55000"), IsCode(err, "42501"), IsCode(err, "0A000"), IsCode(err, "42883"):

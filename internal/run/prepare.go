@@ -15,6 +15,7 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/filter"
+	"github.com/pgconvoy/pgconvoy/internal/fleet"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/plan"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
@@ -32,8 +33,9 @@ type Prepared struct {
 	without pg.Without // what is left out of the source, our ledger included
 
 	source, target *pg.Conn
-	checking       *pg.Conn // on the source, beside the session with the snapshot; nil if there is none
-	standby        bool     // the source is one
+	checking       *pg.Conn   // on the source, beside the session with the snapshot; nil if there is none
+	standby        bool       // the source is one
+	clones         []*pg.Conn // of the source, while they are checked
 	fingerprint    tasks.Fingerprint
 	snapshot       pg.Snapshot
 	catalog        pg.Catalog
@@ -165,6 +167,10 @@ func begin(ctx context.Context, o Options) (*Prepared, *check.Preflight, error) 
 	p.around = around
 	p.only = sectionsOf(o.Config)
 	p.rules = rules
+	if err := p.connectClones(ctx); err != nil {
+		p.Close()
+		return nil, nil, err
+	}
 	preflight, err := p.beginPreflight(ctx)
 	if err != nil {
 		p.Close()
@@ -183,13 +189,31 @@ func (p *Prepared) beginPreflight(ctx context.Context) (*check.Preflight, error)
 	return check.Begin(ctx, check.Input{
 		Source: p.source, Target: p.target, Connections: connections(p.Config), Tools: p.tools, ToolsErr: toolsErr,
 		Around: p.around, Roles: p.Config.Roles != config.RolesNone, RolePasswords: p.Config.RolePasswords,
-		Choice: check.Choice{Scope: p.scope, Without: p.without, Found: found}, Only: p.only, Truncate: p.Config.Truncate,
+		Choice: check.Choice{Scope: p.scope, Without: p.without, Found: found}, Only: p.only, Truncate: p.Config.Truncate, Clones: p.clones,
 	})
+}
+
+// connectClones connects to the clones of the source, to check them.
+func (p *Prepared) connectClones(ctx context.Context) error {
+	var findings check.Findings
+	for _, o := range fleet.Clones(p.Config, "pgconvoy planner") {
+		c, err := pg.Connect(ctx, o)
+		if err != nil {
+			findings = append(findings, check.ConnectFinding(pg.Source, err))
+			continue
+		}
+		p.clones = append(p.clones, c)
+	}
+	return findings.Err()
 }
 
 // finish ends the preflight and logs its warnings.
 func (p *Prepared) finish(ctx context.Context, preflight *check.Preflight) error {
 	findings, err := preflight.Finish(ctx)
+	for _, c := range p.clones {
+		c.Discard()
+	}
+	p.clones = nil
 	if err != nil {
 		return err
 	}
@@ -239,7 +263,7 @@ func (p *Prepared) tempDir() (err error) {
 
 // Close ends the snapshot and both connections and removes temporary files.
 func (p *Prepared) Close() {
-	for _, c := range []*pg.Conn{p.checking, p.source, p.target} {
+	for _, c := range append(p.clones, p.checking, p.source, p.target) {
 		if c != nil && !c.IsClosed() {
 			c.Discard()
 		}

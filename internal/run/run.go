@@ -126,6 +126,14 @@ func openQueue(ctx context.Context, o Options) (*queue.Conn, func(), error) {
 // writeLedger takes the target and writes the plan to it: the first thing that
 // a run changes.
 func (p *Prepared) writeLedger(ctx context.Context) (*ledger.Ledger, error) {
+	mark, err := p.mark(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.Config.SourceClones) > 0 && !(mark.Replayed && mark.LSN != "") {
+		return nil, tasks.WithHint(errors.New("the source did not stand still while its snapshot was taken, so its clones cannot share the reading"),
+			"SELECT pg_wal_replay_pause() on the source and on each clone, at the same position; or take source_clones out")
+	}
 	if err := own(ctx, p.target); err != nil {
 		return nil, err
 	}
@@ -140,10 +148,6 @@ func (p *Prepared) writeLedger(ctx context.Context) (*ledger.Ledger, error) {
 	uid, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("make the run's identifier: %w", err)
-	}
-	mark, err := p.mark(ctx)
-	if err != nil {
-		return nil, err
 	}
 	l, err := ledger.Create(ctx, p.target, ledger.New{
 		Run:     tasks.RunID{Name: p.Config.Run, UID: uid.String(), FP: p.fingerprint},

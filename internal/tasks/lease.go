@@ -37,6 +37,9 @@ type SnapshotRef struct {
 	ID   int    // its number in the ledger
 	Name string // what SET TRANSACTION SNAPSHOT takes, as long as the planner that took it lives
 	Text string // pg_current_snapshot(), by which a session can tell that it has the right one
+
+	// Timeline and LSN are where the source, a standby that stood still, had replayed to; "" of any other source.
+	Timeline, LSN string
 }
 
 // Orders are what a worker process is told whenever it says that it is alive.

@@ -99,15 +99,11 @@ func splitBundle(t tasks.Task, spec tasks.Bundle, cause error) error {
 // load streams the copies, all in one relay. It fails with the table, and the
 // row if the error tells, in its text.
 func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, error) {
-	snapshot, err := j.Snapshot(ctx)
+	source, err := j.reader(ctx)
 	if err != nil {
 		return tasks.Result{}, err
 	}
-	source, err := j.Source(ctx)
-	if err != nil {
-		return tasks.Result{}, err
-	}
-	if err := j.beginSource(ctx, source, snapshot, copies); err != nil {
+	if err := j.beginSource(ctx, source, copies); err != nil {
 		return tasks.Result{}, err
 	}
 	restore := ""
@@ -134,12 +130,12 @@ func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, erro
 	if err != nil {
 		return tasks.Result{}, err
 	}
-	copied, err := pg.Relay(ctx, source, j.Target, from.String(), into.String(), sinks...)
+	copied, err := pg.Relay(ctx, source.Conn, j.Target, from.String(), into.String(), sinks...)
 	if err != nil {
-		return tasks.Result{}, j.explain(ctx, snapshot.Name, copies, err)
+		return tasks.Result{}, j.explain(ctx, source.snapshot.Name, copies, err)
 	}
-	if _, err := source.Exec(ctx, "COMMIT"); err != nil {
-		return tasks.Result{}, fmt.Errorf("end the transaction on the source: %w", err)
+	if err := source.end(ctx); err != nil {
+		return tasks.Result{}, err
 	}
 	if silent {
 		if _, err := j.Target.Exec(ctx, pg.LoudSQL); err != nil {
@@ -151,7 +147,7 @@ func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, erro
 			return tasks.Result{}, fmt.Errorf("switch triggers on again: %w", err)
 		}
 	}
-	result := tasks.Result{Snapshot: snapshot.ID}
+	result := tasks.Result{Snapshot: source.snapshot.ID}
 	for i, c := range copied {
 		result.Rows += c.Rows
 		result.Bytes += c.Bytes
@@ -167,19 +163,19 @@ func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, erro
 
 // beginSource begins a transaction in the run's snapshot, locks the tables and
 // makes sure that they are still what the plan saw, in one round trip.
-func (j *Job) beginSource(ctx context.Context, source *pg.Conn, snapshot tasks.SnapshotRef, copies []tasks.Copy) error {
+func (j *Job) beginSource(ctx context.Context, source reader, copies []tasks.Copy) error {
 	names := make([]string, len(copies))
 	identities := make([]pg.TableIdentity, len(copies))
 	for i, c := range copies {
 		names[i] = c.Table.String()
 		identities[i] = pg.TableIdentity{Quoted: names[i], OID: c.Table.OID, Filenode: c.Table.Filenode}
 	}
-	results, err := source.PgConn().Exec(ctx, pg.ImportSnapshotSQL(snapshot.Name)+
+	results, err := source.PgConn().Exec(ctx, source.begin+
 		"; SET LOCAL lock_timeout = "+tasks.QuoteLiteral(lockTimeout)+
 		"; "+pg.LockSQL(names)+"; "+pg.IdentitySQL(identities)).ReadAll()
 	switch {
 	case pg.IsSnapshotLost(err):
-		return j.notImported(snapshot, err)
+		return j.notImported(source.snapshot, err)
 	case pg.IsCode(err, "55P03"):
 		return fmt.Errorf("lock %s on the source: another session waits there for an exclusive lock: %w", describeTables(names), err)
 	case pg.IsCode(err, "42P01"), pg.IsCode(err, "3F000"):

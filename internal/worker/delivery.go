@@ -39,6 +39,7 @@ type Job struct {
 	worker *Worker
 	hand   *hand
 	source *pg.Conn
+	pool   *pool // that source is of
 }
 
 // Source returns the job's connection to the source, outside a transaction
@@ -49,7 +50,7 @@ func (j *Job) Source(ctx context.Context) (*pg.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		j.source = c
+		j.source, j.pool = c, j.worker.source
 		j.hand.use(c)
 	}
 	return j.source, nil
@@ -95,7 +96,7 @@ func (j *Job) release(ctx context.Context, reusable bool) {
 	for _, c := range []struct {
 		conn *pg.Conn
 		pool *pool
-	}{{j.source, j.worker.source}, {j.Target, j.worker.target}} {
+	}{{j.source, j.pool}, {j.Target, j.worker.target}} {
 		switch {
 		case c.conn == nil:
 		case reusable && endTransaction(ctx, c.conn) == nil:

@@ -22,8 +22,9 @@ type hand struct {
 	mu      sync.Mutex
 	target  *pg.Conn // nil while there is none
 	source  *pg.Conn
-	before  int64 // bytes that went through them before the task
-	seen    int64 // bytes at the last look
+	clone   *pg.Conn // of the source, in its place
+	before  int64    // bytes that went through them before the task
+	seen    int64    // bytes at the last look
 	grownAt time.Time
 }
 
@@ -39,6 +40,15 @@ func (h *hand) use(c *pg.Conn) {
 	}
 }
 
+// useClone notes a connection to a clone of the source. The ledger is not told of
+// it: on the source, nobody would find it.
+func (h *hand) useClone(c *pg.Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.before += c.Moved()
+	h.clone = c
+}
+
 // bytes returns how many went through the task's connections so far.
 func (h *hand) bytes() int64 {
 	h.mu.Lock()
@@ -48,7 +58,7 @@ func (h *hand) bytes() int64 {
 
 func (h *hand) moved() int64 {
 	n := -h.before
-	for _, c := range []*pg.Conn{h.source, h.target} {
+	for _, c := range []*pg.Conn{h.source, h.clone, h.target} {
 		if c != nil {
 			n += c.Moved()
 		}

@@ -48,30 +48,26 @@ func (copyLargeObjects) Do(ctx context.Context, j *Job) (tasks.Result, error) {
 	if err != nil {
 		return tasks.Result{}, tasks.Discard(err)
 	}
-	snapshot, err := j.Snapshot(ctx)
+	source, err := j.reader(ctx)
 	if err != nil {
 		return tasks.Result{}, err
 	}
-	source, err := j.Source(ctx)
-	if err != nil {
-		return tasks.Result{}, err
-	}
-	if _, err := source.Exec(ctx, pg.ImportSnapshotSQL(snapshot.Name)); err != nil {
-		return tasks.Result{}, j.notImported(snapshot, err)
+	if _, err := source.Exec(ctx, source.begin); err != nil {
+		return tasks.Result{}, j.notImported(source.snapshot, err)
 	}
 	w := largeObjectWriter{target: j.Target, around: spec.Around, hollow: map[uint32]bool{}}
-	if err := w.copyHeads(ctx, source, spec); err != nil {
+	if err := w.copyHeads(ctx, source.Conn, spec); err != nil {
 		return tasks.Result{}, err
 	}
 	for _, oid := range w.longer {
-		if err := w.copyRest(ctx, source, oid); err != nil {
+		if err := w.copyRest(ctx, source.Conn, oid); err != nil {
 			return tasks.Result{}, fmt.Errorf("copy large object %d: %w", oid, err)
 		}
 	}
-	if _, err := source.Exec(ctx, "COMMIT"); err != nil {
-		return tasks.Result{}, fmt.Errorf("end the transaction on the source: %w", err)
+	if err := source.end(ctx); err != nil {
+		return tasks.Result{}, err
 	}
-	return tasks.Result{Snapshot: snapshot.ID, Rows: w.objects, Bytes: w.bytes}, nil
+	return tasks.Result{Snapshot: source.snapshot.ID, Rows: w.objects, Bytes: w.bytes}, nil
 }
 
 const listLargeObjectsSQL = `SELECT m.oid, pg_catalog.pg_get_userbyid(m.lomowner)::text, pg_catalog.obj_description(m.oid, 'pg_largeobject'),

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -100,6 +101,9 @@ type Options struct {
 	Source  func(ctx context.Context) (*pg.Conn, error)
 	Target  func(ctx context.Context) (*pg.Conn, error)
 	Log     *slog.Logger
+
+	// Clones connect to clones of the source, which share the reading with it.
+	Clones []func(ctx context.Context) (*pg.Conn, error)
 }
 
 // Worker runs the tasks of one run in this process.
@@ -110,6 +114,8 @@ type Worker struct {
 	run      tasks.RunID
 	keeper   Keeper
 	source   *pool
+	clones   []*pool // of the source
+	turn     atomic.Uint32
 	target   *pool
 	handlers map[tasks.Kind]Handler
 	activity chan struct{} // gets a value when a task is taken and when it has ended, if anybody waits
@@ -152,6 +158,10 @@ func New(o Options, q Queue, l Ledger, k Keeper) *Worker {
 			tasks.KindVerify:        verifyTables{},
 		},
 	}
+	for _, open := range o.Clones {
+		w.clones = append(w.clones, &pool{open: open})
+	}
+	w.turn.Store(rand.Uint32()) // or every process would begin with the same one
 	w.pulse = &pulse{w: w}
 	return w
 }
@@ -180,6 +190,9 @@ func (w *Worker) Run(ctx context.Context, idle time.Duration) error {
 	})
 	defer unwatch()
 	defer w.source.close()
+	for _, clone := range w.clones {
+		defer clone.close()
+	}
 	defer w.target.close()
 
 	defer w.startPulse(ctx)()
