@@ -71,7 +71,6 @@ const (
 // work on a server that these refuse.
 func gates() []check {
 	return []check{
-		{"proxy", checkProxy, nil},
 		{"version", checkVersions, nil},
 		{"same-database", checkSameDatabase, nil},
 		{"target-standby", checkTargetStandby, nil},
@@ -126,8 +125,8 @@ func checks() []check {
 
 // Run carries out every check and returns what they found, blockers and
 // warnings, in a stable order. Nothing is written on either side. If the
-// databases cannot be a pair at all (too old, behind a pooler, one and the
-// same, a standby as target) only that is reported.
+// databases cannot be a pair at all (too old, one and the same, a standby as
+// target) only that is reported.
 //
 // The error says which checks could not be carried out; the findings of the
 // others come with it.

@@ -20,6 +20,10 @@ import (
 // ConnectFinding turns an error of pg.Connect into a finding, so that both
 // sides' problems can be reported together. Nothing in it holds a password.
 func ConnectFinding(side pg.Side, err error) Finding {
+	var pooler *pg.PoolerError
+	if errors.As(err, &pooler) {
+		return blocker("proxy", pooler.Hint(), "%v", pooler)
+	}
 	at := endpoint{side: side}
 	var connect *pgconn.ConnectError
 	if errors.As(err, &connect) {

@@ -41,15 +41,35 @@ func TestProxy(t *testing.T) {
 	u, err := url.Parse(b.target.URI())
 	require.NoError(t, err)
 	u.Host = poolerLike(t, u.Host)
-	b.edit = func(in *check.Input) {
-		conn, err := pg.Connect(t.Context(), pg.Options{Side: pg.Target, URI: u.String()})
-		require.NoError(t, err)
-		t.Cleanup(func() { conn.Discard() })
-		in.Target = conn
+	requirePooler(t, pg.Target, u.String(), u.Host)
+}
+
+// requirePooler connects, which must be refused with the reason.
+func requirePooler(t *testing.T, side pg.Side, uri, address string) {
+	t.Helper()
+	_, err := pg.Connect(t.Context(), pg.Options{Side: side, URI: uri})
+	require.Error(t, err)
+	require.Equal(t, pg.Final, pg.Classify(err))
+	f := check.ConnectFinding(side, err)
+	require.Equal(t, "proxy", f.Check)
+	require.Equal(t, check.Blocker, f.Level)
+	require.Contains(t, f.What, address)
+	require.Contains(t, f.What, string(side)+" at ")
+	require.Contains(t, f.What, "connection pooler")
+	require.Contains(t, f.Hint, "connect to the server itself")
+}
+
+// TestPgBouncer: the real one is refused in each of its pool modes.
+func TestPgBouncer(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"session", "transaction", "statement"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.Source(t).Database(t)
+			bouncer := db.Server.Bouncer(t, mode)
+			requirePooler(t, pg.Source, bouncer.URI(db.Name), "127.0.0.1:"+strconv.Itoa(bouncer.Port))
+		})
 	}
-	f := requireOnly(t, b.run(t), check.Blocker, "proxy")
-	require.Contains(t, f.What, u.Host)
-	require.Contains(t, f.What, "target")
 }
 
 // poolerLike relays connections to the server and changes the process id in

@@ -82,10 +82,30 @@ func (c *Conn) Major() int { return c.Version / 10000 }
 // Side returns which database the connection is for.
 func (c *Conn) Side() Side { return c.side }
 
+// PoolerError is returned when a connection goes through a connection pooler.
+// Behind one that pools transactions, settings, snapshots and advisory locks end
+// up in somebody else's session; behind one that pools sessions, nobody can tell
+// that it does, and the processes that pgconvoy watches and ends are not those it
+// knows.
+type PoolerError struct {
+	Side    Side
+	Address string // host and port
+}
+
+func (e *PoolerError) Error() string {
+	return fmt.Sprintf("the connection to the %s at %s goes through a connection pooler: the process id that it reported is not the server's", e.Side, e.Address)
+}
+
+// Hint says what to do about it.
+func (e *PoolerError) Hint() string {
+	return "connect to the server itself: another host or port (PgBouncer mostly listens on 6432, the server on 5432); a pooled address of a managed service has a direct one beside it"
+}
+
 // Connect opens a connection and prepares its session. The settings are made
 // after the connection is there, so that a pooler which refuses startup
-// parameters is recognised by the preflight instead of by an obscure error.
-// Errors never contain the password.
+// parameters is recognised instead of by an obscure error: a pooler makes up the
+// process id that it reports, and is refused with a [*PoolerError]. Errors never
+// contain the password.
 func Connect(ctx context.Context, o Options) (*Conn, error) {
 	cfg, err := o.config(ctx)
 	if err != nil {
@@ -106,6 +126,10 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if err := c.prepareSession(ctx, o); err != nil {
 		_ = conn.Close(context.WithoutCancel(ctx))
 		return nil, fmt.Errorf("prepare session on %s: %w", o.Side, err)
+	}
+	if uint32(c.backend.PID) != conn.PgConn().PID() {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return nil, &PoolerError{Side: o.Side, Address: net.JoinHostPort(cfg.Host, strconv.Itoa(int(cfg.Port)))}
 	}
 	return c, nil
 }
@@ -200,7 +224,7 @@ func (c *Conn) prepareSession(ctx context.Context, o Options) error {
 		sql += "; " + indexMemorySQL
 	}
 	// In one round trip; alone, pgx would prepare it for good, or insist on UTF8. There is no row if a pooler
-	// has switched the session, which the preflight says.
+	// has switched the session.
 	sql += "; SELECT pid, backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()"
 	results, err := c.PgConn().Exec(ctx, sql).ReadAll()
 	if err != nil {

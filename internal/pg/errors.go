@@ -26,6 +26,10 @@ const (
 // 53100 (disk full) must fail at once although 53300 (too many connections),
 // of the same class, passes.
 func Classify(err error) Outcome {
+	var pooler *PoolerError
+	if errors.As(err, &pooler) {
+		return Final
+	}
 	var credential *CredentialError
 	if errors.As(err, &credential) && !IsInterrupt(err) {
 		return Transient
@@ -117,6 +121,10 @@ func Describe(err error) string {
 
 // Hint returns what a person can do about err, "" if nothing is known.
 func Hint(err error) string {
+	var pooler *PoolerError
+	if errors.As(err, &pooler) {
+		return pooler.Hint()
+	}
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {
 		return ""
