@@ -93,7 +93,7 @@ func (at endpoint) explainServer(e *pgconn.PgError) (what, hint string) {
 	case "57P03":
 		return said, "wait until it is up (pg_isready says when), then start again"
 	case "42501":
-		return said, fmt.Sprintf("on that server: GRANT CONNECT ON DATABASE %s TO %s", quoteIdent(at.database), role)
+		return said, fmt.Sprintf("on that server: GRANT CONNECT ON DATABASE %s TO %s;", quoteIdent(at.database), role)
 	case "55000":
 		return said, fmt.Sprintf("on that server: ALTER DATABASE %s ALLOW_CONNECTIONS true", quoteIdent(at.database))
 	case "08P01", "0A000":

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 )
 
@@ -110,6 +112,14 @@ func checkLargeObjects(ctx context.Context, p *probe) (Findings, error) {
 	if len(objects.names) < objects.total {
 		hint = fmt.Sprintf("on the source, in psql: SELECT format('GRANT SELECT ON LARGE OBJECT %%s TO %%I', oid, %s) FROM pg_largeobject_metadata \\gexec",
 			pg.QuoteLiteral(p.source.Facts.Role))
+	}
+	grantee := p.Around.Role(p.source.Facts.Role)
+	var missing bool
+	if err := p.Target.QueryRow(ctx, "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $1)", pgx.QueryExecModeExec, grantee).Scan(&missing); err != nil {
+		return nil, onSide(p.Target, err)
+	}
+	if missing && !p.Around.NoACL && !p.makes(neededRole{Name: grantee}) {
+		hint += fmt.Sprintf("\nand, as the grant is copied along, on the target: CREATE ROLE %s;", quoteIdent(grantee))
 	}
 	return Findings{blocker("source-privileges", hint, "role %s may not read %s of the %s: %s",
 		p.source.role(), plural(objects.total, "large object"), p.source.place(), objects)}, nil

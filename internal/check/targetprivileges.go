@@ -3,7 +3,9 @@ package check
 import (
 	"context"
 	"fmt"
-	"slices"
+
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // sqlTargetRights yields: may create schemas; may create in public; owns
@@ -18,7 +20,7 @@ const sqlUsesPublic = `SELECT EXISTS (SELECT FROM space s WHERE s.nspname = 'pub
 
 // sqlStrangers lists pairs of roles: the owner of a schema and the owner of
 // something in it.
-const sqlStrangers = `SELECT DISTINCT s.rolname::text, r.rolname::text, n.nspname::text, pg_catalog.pg_has_role(r.oid, s.oid, 'USAGE')
+const sqlStrangers = `SELECT DISTINCT s.rolname::text, r.rolname::text, n.nspname::text, n.oid, pg_catalog.pg_has_role(r.oid, s.oid, 'USAGE')
 	FROM object o JOIN pg_catalog.pg_namespace n ON n.oid = o.space
 	JOIN pg_catalog.pg_roles r ON r.oid = o.owner JOIN pg_catalog.pg_roles s ON s.oid = n.nspowner
 	WHERE NOT (o.member OR o.system OR o.ledger) AND o.kind NOT IN ('schema', 'column') AND n.nspname <> 'public' AND o.owner <> n.nspowner
@@ -80,50 +82,42 @@ func checkTargetPrivileges(ctx context.Context, p *probe) (Findings, error) {
 	if p.Around.NoOwner {
 		return found, nil
 	}
-	strangers, err := checkStrangers(ctx, p)
-	if err != nil {
-		return nil, err
-	}
 	settlers, err := checkSettlers(ctx, p)
-	return slices.Concat(found, strangers, settlers), err
+	return append(found, settlers...), err
 }
 
-// checkStrangers looks for objects in a schema of another owner. Only a
-// superuser can give an object to a role that may not create in its schema, and
-// the archive grants that right last.
-func checkStrangers(ctx context.Context, p *probe) (Findings, error) {
+// Lodgers lists the owners of objects in schemas of other owners that may not create
+// there, as the target calls them: an object can be given to such a role only while
+// it may, and the archive grants that right last, if at all. makes says that the run
+// makes missing roles, with the memberships that they have on the source.
+func Lodgers(ctx context.Context, source, target *pg.Conn, around tasks.Around, choice Choice, makes bool) ([]tasks.Lodger, error) {
 	type pair struct {
 		SchemaOwner, Owner, Schema string
+		SchemaOID                  uint32
 		Member                     bool // on the source
 	}
-	pairs, err := query[pair](ctx, p.Source, p.Choice.withObjects(sqlStrangers))
+	pairs, err := query[pair](ctx, source, choice.withObjects(sqlStrangers))
 	if err != nil || len(pairs) == 0 {
 		return nil, err
 	}
 	lords, owners := make([]string, len(pairs)), make([]string, len(pairs))
 	for i, s := range pairs {
-		lords[i], owners[i] = p.Around.Role(s.SchemaOwner), p.Around.Role(s.Owner)
+		lords[i], owners[i] = around.Role(s.SchemaOwner), around.Role(s.Owner)
 	}
-	// A role that is missing is checkRoles' to report, or is made with the memberships that it has on the source.
 	type right struct{ Missing, Has bool }
-	rights, err := query[right](ctx, p.Target, `SELECT o.oid IS NULL OR s.oid IS NULL, coalesce(pg_catalog.pg_has_role(o.oid, s.oid, 'USAGE'), false)
+	rights, err := query[right](ctx, target, `SELECT o.oid IS NULL OR s.oid IS NULL, coalesce(pg_catalog.pg_has_role(o.oid, s.oid, 'USAGE'), false)
 		FROM ROWS FROM (unnest($1::text[]), unnest($2::text[])) WITH ORDINALITY AS p (lord, owner, n)
 		LEFT JOIN pg_catalog.pg_roles s ON s.rolname = p.lord LEFT JOIN pg_catalog.pg_roles o ON o.rolname = p.owner ORDER BY p.n`, lords, owners)
 	if err != nil {
 		return nil, err
 	}
-	var labels, grants list
+	var lodgers []tasks.Lodger
 	for i, s := range pairs {
-		if !rights[i].Has && (!rights[i].Missing || p.Roles && !s.Member) {
-			labels.add(fmt.Sprintf("%s in schema %s of %s", quoteIdent(owners[i]), quoteIdent(s.Schema), quoteIdent(lords[i])))
-			grants.add(fmt.Sprintf("GRANT %s TO %s;", quoteIdent(lords[i]), quoteIdent(owners[i])))
+		if lords[i] != owners[i] && !rights[i].Has && !(rights[i].Missing && makes && s.Member) {
+			lodgers = append(lodgers, tasks.Lodger{SchemaOID: s.SchemaOID, Schema: s.Schema, Role: owners[i]})
 		}
 	}
-	if labels.empty() {
-		return nil, nil
-	}
-	return Findings{blocker("target-privileges", "connect to the target as superuser, or for the time of the run, there:\n"+grants.each("%s"),
-		"roles own objects in schemas of other roles, which only a superuser can set up: %s", labels)}, nil
+	return lodgers, nil
 }
 
 // checkSettlers looks for owners of objects in public, and of publications, that
@@ -169,7 +163,7 @@ func checkSettlers(ctx context.Context, p *probe) (Findings, error) {
 	if labels.empty() {
 		return nil, nil
 	}
-	return Findings{blocker("target-privileges", fmt.Sprintf("give the target database to that role (ALTER DATABASE %s OWNER TO …) and make %s a member of it, or for the time of the run, in that database:\n%s",
-		database, p.target.role(), grants.each("%s")),
+	return Findings{blocker("target-privileges", fmt.Sprintf("on the target, in database %s, for the time of the run:\n%s\nor give it to that role (ALTER DATABASE %s OWNER TO …) and make %s a member of it",
+		database, grants.each("%s"), database, p.target.role()),
 		"roles own what they may not create in the %s, which only a superuser can set up: %s", p.target.place(), labels)}, nil
 }

@@ -271,9 +271,15 @@ func (d *Database) Load(t testing.TB, script string) {
 }
 
 func (d *Database) psql(script interface{ Read([]byte) (int, error) }) error {
+	return d.psqlAs(superuser, "1", script)
+}
+
+// psqlAs runs a script as a role. stop is psql's ON_ERROR_STOP; with 0, a statement
+// that fails is no error.
+func (d *Database) psqlAs(role, stop string, script interface{ Read([]byte) (int, error) }) error {
 	ctx, cancel := context.WithTimeout(context.Background(), helperTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, d.Server.Bin("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", "-", "-d", d.URI())
+	cmd := exec.CommandContext(ctx, d.Server.Bin("psql"), "-X", "-q", "-v", "ON_ERROR_STOP="+stop, "-f", "-", "-d", d.URIAs(role))
 	cmd.Env = clientEnv()
 	cmd.Stdin = script
 	var out strings.Builder

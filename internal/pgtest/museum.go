@@ -48,6 +48,19 @@ func (d *Database) LoadMuseum(t testing.TB) {
 	}
 }
 
+// LoadMuseumAs fills an empty database with what a role may make of the museum.
+// What is for superusers is missing then, with what needs it.
+func (d *Database) LoadMuseumAs(t testing.TB, role string) {
+	t.Helper()
+	script, err := museumScript()
+	if err == nil {
+		err = d.psqlAs(role, "0", strings.NewReader(script))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Museum creates a database that holds the museum, as LoadMuseum does but faster
 // from the second call on: it is cloned from a template.
 func (s *Server) Museum(t testing.TB) *Database {
@@ -119,9 +132,21 @@ func (d *Database) loadMuseum() error {
 	if err := d.Server.rolesOnce(); err != nil {
 		return err
 	}
-	names, err := fs.Glob(museumFiles, "museum/[0-9]*.sql")
+	script, err := museumScript()
 	if err != nil {
 		return err
+	}
+	if err := d.psql(strings.NewReader(script)); err != nil {
+		return fmt.Errorf("load the museum: %w", err)
+	}
+	return nil
+}
+
+// museumScript is all of the museum but its roles, for psql.
+func museumScript() (string, error) {
+	names, err := fs.Glob(museumFiles, "museum/[0-9]*.sql")
+	if err != nil {
+		return "", err
 	}
 	// One session, so that a variable set in one file holds in the next.
 	var script strings.Builder
@@ -129,14 +154,11 @@ func (d *Database) loadMuseum() error {
 	for _, name := range names {
 		text, err := museumFiles.ReadFile(name)
 		if err != nil {
-			return err
+			return "", err
 		}
 		fmt.Fprintf(&script, "\\echo %s\n%s\n", name, text)
 	}
-	if err := d.psql(strings.NewReader(script.String())); err != nil {
-		return fmt.Errorf("load the museum: %w", err)
-	}
-	return nil
+	return script.String(), nil
 }
 
 // createRoles makes what belongs to the cluster, not to a database.

@@ -37,9 +37,10 @@ func (b *builder) around() {
 		x.Tablespace = a.Tablespace(x.Tablespace)
 	}
 	b.unlabel()
+	b.uncomment()
 	for i, e := range b.in.SQL {
 		b.in.SQL[i].Settings = renameTablespace(a, e.Settings)
-		b.in.SQL[i].SQL = pinVersion(a, e.Entry.Desc, renameRoles(a, e.Entry.Desc, e.SQL))
+		b.in.SQL[i].SQL = asRole(e.Entry.Desc, pinVersion(a, e.Entry.Desc, renameRoles(a, e.Entry.Desc, e.SQL)))
 	}
 }
 
@@ -77,6 +78,19 @@ func (b *builder) unlabel() {
 	b.in.Selection.drop(func(e pg.Entry) bool { return empty[e.DumpID] })
 	for _, provider := range slices.Sorted(maps.Keys(count)) {
 		b.skip(fmt.Sprintf("%d security labels of provider %s", count[provider], provider), "the target has not loaded it")
+	}
+}
+
+// uncomment takes out the comments on extensions that belong to others on the target,
+// which made them there beforehand.
+func (b *builder) uncomment() {
+	for _, name := range slices.Sorted(maps.Keys(b.in.Foreign)) {
+		n := b.in.Selection.drop(func(e pg.Entry) bool {
+			return e.Desc == "COMMENT" && strings.TrimSpace(e.Rest) == "- EXTENSION "+name
+		})
+		if n > 0 && b.in.Foreign[name] {
+			b.skip("comment on extension "+name, "the extension belongs to another role on the target")
+		}
 	}
 }
 
@@ -133,6 +147,21 @@ func apply(edits []edit, sql string) string {
 	}
 	b.WriteString(sql[at:])
 	return strings.TrimRight(b.String(), "\n")
+}
+
+// asRole has privileges that others than the owner have granted be granted by them
+// with SET ROLE. pg_dump writes SET SESSION AUTHORIZATION, which is for superusers.
+func asRole(desc, sql string) string {
+	if desc != "ACL" || !strings.Contains(sql, "SESSION AUTHORIZATION") {
+		return sql
+	}
+	var edits []edit
+	for _, s := range statementsIn(sql) {
+		if len(s) >= 3 && (s[0].is("SET") || s[0].is("RESET")) && s[1].is("SESSION") && s[2].is("AUTHORIZATION") {
+			edits = append(edits, edit{s[1].start, s[2].end, "ROLE"})
+		}
+	}
+	return apply(edits, sql)
 }
 
 // pinVersion has an extension made in the version that is asked for.

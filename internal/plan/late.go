@@ -19,11 +19,17 @@ func (b *builder) late() error {
 		return err
 	}
 	if !b.in.Options.Only.Has(tasks.SectionPostData) {
+		if _, err := b.sendOut(afterData()); err != nil {
+			return err
+		}
 		return b.refreshExisting()
 	}
 	s := b.in.Selection
 	after, err := b.lateChunks("post-data", s.Rest, afterData())
 	if err != nil {
+		return err
+	}
+	if after, err = b.sendOut(after); err != nil {
 		return err
 	}
 	after, err = b.lateChunks("privileges", s.Access, after)
@@ -39,6 +45,22 @@ func (b *builder) late() error {
 		return err
 	}
 	return b.databaseLate(after)
+}
+
+// sendOut takes back what lodgers were granted, and returns what to wait for in order
+// to come after that.
+func (b *builder) sendOut(after []tasks.Group) ([]tasks.Group, error) {
+	if len(b.in.Lodgers) == 0 {
+		return after, nil
+	}
+	statements := make([]tasks.Statement, len(b.in.Lodgers))
+	for i, l := range b.in.Lodgers {
+		statements[i] = tasks.Statement{Label: l.RevokeSQL(), SQL: l.RevokeSQL()}
+	}
+	t := tasks.Task{
+		Kind: tasks.KindSchema, ID: tasks.NewID(tasks.KindSchema, "lodgers", "c0001"), Group: "lodgers:1", Wave: tasks.WaveLate, Needs: after,
+	}
+	return []tasks.Group{t.Group}, b.add(t, tasks.Statements{Statements: statements})
 }
 
 // afterData is what to wait for in order to come after all rows, indexes and

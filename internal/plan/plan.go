@@ -41,6 +41,8 @@ type Input struct {
 	Selection   Selection
 	SQL         []pg.EntrySQL       // of Selection.Kept(), in that order
 	NoLabels    []string            // providers of security labels that the target does not have
+	Foreign     map[string]bool     // extensions of the target that its role may not change, and whether the source has another comment on them
+	Lodgers     []tasks.Lodger      // who must be let into schemas until everything there has its owner
 	Late        []tasks.Statement   // about the target database itself, at the very end
 	Bounds      map[uint32][]string // ascending key bounds of the tables that [KeySplits] named
 	TargetMajor int

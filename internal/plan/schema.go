@@ -195,10 +195,24 @@ func (b *builder) chunks(entries []pg.Entry) [][]tasks.Statement {
 				text = local(settings) + "\n" + text
 			}
 			statements = append(statements, tasks.Statement{Label: e.Desc + " " + e.Rest, SQL: text})
+			if e.Desc == "SCHEMA" {
+				statements = append(statements, b.letIn(e.OID)...)
+			}
 		}
 		chunks = append(chunks, statements)
 	}
 	return chunks
+}
+
+// letIn returns the grants that follow the making of a schema.
+func (b *builder) letIn(schema uint32) []tasks.Statement {
+	var grants []tasks.Statement
+	for _, l := range b.in.Lodgers {
+		if l.SchemaOID == schema {
+			grants = append(grants, tasks.Statement{Label: l.GrantSQL(), SQL: l.GrantSQL()})
+		}
+	}
+	return grants
 }
 
 // local bounds settings to the transaction: the session that it runs in goes

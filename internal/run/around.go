@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/plan"
@@ -46,8 +47,28 @@ func (p *Prepared) planSteps(ctx context.Context) error {
 		p.Log.Warn(n)
 	}
 	p.steps, p.late = slices.Concat(roles, database.Steps), database.Late
+	if p.lodgers, err = p.findLodgers(ctx); err != nil {
+		return err
+	}
+	if p.foreign, err = pg.ForeignExtensions(ctx, p.checking, p.target); err != nil {
+		return err
+	}
 	p.noLabels, err = pg.LabelsNotLoaded(ctx, p.checking, p.target)
 	return err
+}
+
+// findLodgers lists who must be let into schemas of others for a while: a superuser
+// gives everything to anybody.
+func (p *Prepared) findLodgers(ctx context.Context) ([]tasks.Lodger, error) {
+	var superuser bool
+	if err := p.target.QueryRow(ctx, "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user").Scan(&superuser); err != nil {
+		return nil, fmt.Errorf("read the role of the target: %w", err)
+	}
+	if superuser || p.around.NoOwner || !p.only.Has(tasks.SectionSchema) {
+		return nil, nil
+	}
+	choice := check.Choice{Scope: p.scope, Without: p.without}
+	return check.Lodgers(ctx, p.checking, p.target, p.around, choice, p.Config.Roles != config.RolesNone)
 }
 
 // namedBy lists the roles that the properties of a database name.

@@ -47,8 +47,10 @@ type Prepared struct {
 	named          check.NamedRoles // by what is copied
 	steps          []tasks.Step
 	late           []tasks.Statement
-	noLabels       []string // providers of security labels that the target does not have
-	archive        string   // file
+	lodgers        []tasks.Lodger
+	foreign        map[string]bool // extensions of the target that its role may not change; see plan.Input
+	noLabels       []string        // providers of security labels that the target does not have
+	archive        string          // file
 }
 
 // errChanged says that the source's definitions changed while they were read.
@@ -420,7 +422,7 @@ func (p *Prepared) build(ctx context.Context) error {
 		return err
 	}
 	p.Plan, err = plan.Build(plan.Input{
-		Options: options, Catalog: cat, Selection: selection, SQL: sql, Bounds: bounds, Late: p.late, NoLabels: p.noLabels,
+		Options: options, Catalog: cat, Selection: selection, SQL: sql, Bounds: bounds, Late: p.late, Lodgers: p.lodgers, Foreign: p.foreign, NoLabels: p.noLabels,
 		TargetMajor: p.target.Major(), SameText: same, Scope: p.scope, Skipped: skipped,
 		Existing: existing,
 	})

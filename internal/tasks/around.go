@@ -1,6 +1,9 @@
 package tasks
 
-import "cmp"
+import (
+	"cmp"
+	"fmt"
+)
 
 // Around says what of the things around tables a run copies, and under which
 // names. The zero value copies everything as it is.
@@ -25,4 +28,22 @@ func (a Around) Tablespace(name string) string {
 		return ""
 	}
 	return cmp.Or(a.Tablespaces[name], name)
+}
+
+// Lodger is a role that owns something in a schema of another owner.
+type Lodger struct {
+	SchemaOID uint32 // on the source
+	Schema    string
+	Role      string // as the target calls it
+}
+
+// GrantSQL lets the role create in the schema; without that, no one but a superuser
+// can give it anything there.
+func (l Lodger) GrantSQL() string {
+	return fmt.Sprintf("GRANT CREATE ON SCHEMA %s TO %s", QuoteIdent(l.Schema), QuoteIdent(l.Role))
+}
+
+// RevokeSQL takes that back. Privileges of the source's own are granted later.
+func (l Lodger) RevokeSQL() string {
+	return fmt.Sprintf("REVOKE CREATE ON SCHEMA %s FROM %s", QuoteIdent(l.Schema), QuoteIdent(l.Role))
 }

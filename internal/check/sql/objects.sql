@@ -22,9 +22,12 @@ WITH space AS (
 	WHERE (c.oid IS NULL OR c.relkind = 'c') AND t.typtype <> 'm'
 		AND NOT (t.typelem <> 0 AND EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid))
 	UNION ALL
+	-- The constructors of range types, which belong to the bootstrap superuser, come and go with them.
 	SELECT CASE p.prokind WHEN 'a' THEN 'aggregate' WHEN 'p' THEN 'procedure' ELSE 'function' END,
 		'pg_catalog.pg_proc'::regclass, p.oid, p.pronamespace, p.proname, p.proowner, p.proacl
 	FROM pg_catalog.pg_proc p
+	WHERE NOT (p.oid >= 16384 AND EXISTS (SELECT FROM pg_catalog.pg_depend d
+		WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'i' AND d.refclassid = 'pg_catalog.pg_type'::regclass))
 	UNION ALL
 	SELECT 'large object', 'pg_catalog.pg_largeobject'::regclass, l.oid, 0, l.oid::text, l.lomowner, l.lomacl
 	FROM pg_catalog.pg_largeobject_metadata l

@@ -5,7 +5,9 @@
 	WHERE $1 AND NOT (o.member OR o.system OR o.ledger) AND o.kind <> 'column'
 	UNION ALL
 	-- Also of extensions and the system: an archive has the privileges that were changed there.
-	SELECT a.role, false, o.label FROM object o, pg_catalog.aclexplode(o.acl) x, LATERAL (VALUES (x.grantee), (x.grantor)) AS a (role)
+	-- Whoever has granted some must be a role that the session can be, too.
+	SELECT a.role, a.grants, CASE WHEN a.grants THEN 'grants on ' ELSE '' END || o.label
+	FROM object o, pg_catalog.aclexplode(o.acl) x, LATERAL (VALUES (x.grantee, false), (x.grantor, x.grantor <> o.owner AND NOT (o.member OR o.system))) AS a (role, grants)
 	WHERE $2 AND o.acl IS NOT NULL AND NOT o.ledger AND a.role <> 0 AND (a.role <> o.owner OR NOT $1 AND NOT (o.member OR o.system))
 	UNION ALL
 	SELECT d.defaclrole, true, 'default privileges' FROM pg_catalog.pg_default_acl d WHERE $2
