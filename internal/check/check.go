@@ -116,6 +116,8 @@ func checks() []check {
 		{"locale", checkLocale, nil},
 		{"collations", checkCollations, tasks.Sections{schema}},
 		{"removed-features", checkRemovedFeatures, tasks.Sections{schema, late}},
+		{"open-public", checkOpenPublic, tasks.Sections{schema}},
+		{"partition-exclusions", checkPartitionExclusions, tasks.Sections{schema, indexes, tasks.SectionConstraints}},
 		{"snapshot-age", checkSnapshotAge, nil},
 		{"source-standby", checkSourceStandby, nil},
 		{"clones", checkClones, nil},

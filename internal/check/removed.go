@@ -1,6 +1,9 @@
 package check
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // sqlRemoved lists what 14 and later refuse to create: postfix operators, and
 // aggregates and operators on functions whose argument types became the
@@ -31,4 +34,58 @@ func checkRemovedFeatures(ctx context.Context, p *probe) (Findings, error) {
 	}
 	return Findings{blocker("removed-features", "drop them on the source, or make them anew: a prefix operator, an aggregate on anycompatiblearray after the copy",
 		"PostgreSQL 14 and later cannot create %s of the source: %s", plural(removed.total, "object"), removed)}, nil
+}
+
+// checkOpenPublic warns of a target before 15, where everybody may create in schema
+// public by default, if that is not so on the source: no archive mentions what is the
+// default there.
+func checkOpenPublic(ctx context.Context, p *probe) (Findings, error) {
+	if p.Source.Major() < 15 || p.Target.Major() >= 15 {
+		return nil, nil
+	}
+	const sqlOpen = `SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public' AND pg_catalog.has_schema_privilege('public', n.oid, 'CREATE'))`
+	var open [2]bool
+	if err := queryRow(ctx, p.Source, sqlOpen, &open[0]); err != nil {
+		return nil, err
+	}
+	if err := queryRow(ctx, p.Target, sqlOpen, &open[1]); err != nil || open[0] || !open[1] {
+		return nil, err
+	}
+	return Findings{warning("open-public", fmt.Sprintf("on the target, in database %s: REVOKE CREATE ON SCHEMA public FROM PUBLIC;", quoteIdent(p.target.Facts.Database)),
+		"everybody may create objects in schema public of the %s, which is the default before PostgreSQL 15 and not so on the source", p.target.place())}, nil
+}
+
+// sqlPartitionExclusions lists exclusion constraints, and keys WITHOUT OVERLAPS, of
+// partitioned tables that have partitions.
+const sqlPartitionExclusions = `SELECT k.conindid, pg_catalog.format('%I on %I.%I', k.conname, n.nspname, c.relname)
+	FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	WHERE c.relkind = 'p' AND (k.contype = 'x' OR k.contype IN ('p', 'u') AND pg_catalog.to_jsonb(k) ->> 'conperiod' = 'true')
+	AND EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) AND` + sqlChosen + `ORDER BY 2`
+
+// checkPartitionExclusions refuses constraints whose indexes on partitions no server
+// attaches to that of the root, up to 18.4 at least: neither a run nor pg_restore
+// can make them again.
+func checkPartitionExclusions(ctx context.Context, p *probe) (Findings, error) {
+	if p.Source.Major() < 17 {
+		return nil, nil
+	}
+	constraints, err := query[struct {
+		Index uint32
+		Name  string
+	}](ctx, p.Source, sqlPartitionExclusions, p.Choice.args()...)
+	if err != nil {
+		return nil, err
+	}
+	var broken list
+	for _, k := range constraints {
+		if p.Choice.Scope.Has(k.Index) {
+			broken.add(k.Name)
+		}
+	}
+	if broken.empty() {
+		return nil, nil
+	}
+	return Findings{blocker("partition-exclusions", "drop them on the source, or leave their indexes out with filter.exclude.indexes, and make them on the target before its tables have partitions",
+		"PostgreSQL cannot attach the indexes of partitions to those of %s on partitioned tables, so these exclusion constraints, or keys WITHOUT OVERLAPS, cannot be made again: %s",
+		plural(broken.total, "constraint"), broken)}, nil
 }

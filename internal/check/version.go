@@ -13,7 +13,11 @@ const (
 	oldestTarget = 14
 )
 
-// checkVersions refuses servers out of range, and a target older than the
+// TargetOlder is the name of the check of targets that are older than the source.
+// The plan of a run is tried on such a target before anything is changed.
+const TargetOlder = "target-older"
+
+// checkVersions refuses servers out of range, and warns of a target older than the
 // source: pg_dump writes SQL for servers from its own major on.
 func checkVersions(_ context.Context, p *probe) (Findings, error) {
 	return versionFindings(p.Source.Major(), p.Target.Major()), nil
@@ -30,7 +34,7 @@ func versionFindings(source, target int) Findings {
 			"the target runs PostgreSQL %d; the oldest that can be copied into is %d", target, oldestTarget))
 	}
 	if target < source {
-		found = append(found, blocker("target-older", fmt.Sprintf("copy into a server of PostgreSQL %d or newer", source),
+		found = append(found, warning(TargetOlder, fmt.Sprintf("planner plan, and planner run before it changes anything, try every definition on it, in a transaction that is rolled back; a server of PostgreSQL %d or newer takes all of them", source),
 			"the target runs PostgreSQL %d, older than the source's %d: it does not know all of what the source can hold", target, source))
 	}
 	return found
@@ -51,7 +55,7 @@ func toolFindings(tools pg.Tools, toolsErr error, source, target int) Findings {
 		return Findings{blocker("tools", hint, "pg_dump and pg_restore were not found")}
 	case tools.Major < source:
 		return Findings{blocker("tools", hint, "%s is of major version %d, older than the source's %d, and refuses to dump it", tools.Dump, tools.Major, source)}
-	case tools.Major > target:
+	case tools.Major > target && target >= source:
 		return Findings{warning("tools", fmt.Sprintf("install postgresql-client-%d and name its folder in pg_bindir", target),
 			"%s is of major version %d, newer than the target's %d: what it writes may not all be known there", tools.Dump, tools.Major, target)}
 	}

@@ -94,7 +94,10 @@ func Prepare(ctx context.Context, o Options) (_ *Prepared, err error) {
 	if err := p.planSteps(ctx); err != nil {
 		return nil, err
 	}
-	return p, p.build(ctx)
+	if err := p.build(ctx); err != nil {
+		return nil, err
+	}
+	return p, p.rehearse(ctx)
 }
 
 // read takes the snapshot and reads what it shows, again if definitions change
