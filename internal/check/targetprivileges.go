@@ -113,7 +113,7 @@ func Lodgers(ctx context.Context, source, target *pg.Conn, around tasks.Around, 
 	}
 	var lodgers []tasks.Lodger
 	for i, s := range pairs {
-		if lords[i] != owners[i] && !rights[i].Has && !(rights[i].Missing && makes && s.Member) {
+		if lords[i] != owners[i] && !rights[i].Has && (!rights[i].Missing || !makes || !s.Member) {
 			lodgers = append(lodgers, tasks.Lodger{SchemaOID: s.SchemaOID, Schema: s.Schema, Role: owners[i]})
 		}
 	}

@@ -130,7 +130,7 @@ func (p *Prepared) writeLedger(ctx context.Context) (*ledger.Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(p.Config.SourceClones) > 0 && !(mark.Replayed && mark.LSN != "") {
+	if len(p.Config.SourceClones) > 0 && (!mark.Replayed || mark.LSN == "") {
 		return nil, tasks.WithHint(errors.New("the source did not stand still while its snapshot was taken, so its clones cannot share the reading"),
 			"SELECT pg_wal_replay_pause() on the source and on each clone, at the same position; or take source_clones out")
 	}

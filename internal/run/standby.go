@@ -72,7 +72,7 @@ func (r *running) keepLocks(ctx context.Context) error {
 	}
 	if c := r.guard.locking; c != nil {
 		if _, err := c.Exec(ctx, "SELECT"); err == nil || ctx.Err() != nil {
-			return nil
+			return err
 		}
 		r.Log.Warn("the standby has ended the session that has the tables locked; they are locked again")
 		r.guard.release()
