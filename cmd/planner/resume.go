@@ -8,6 +8,7 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/cli"
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/run"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 	"github.com/pgconvoy/pgconvoy/internal/ui"
 )
 
@@ -34,15 +35,7 @@ the report then says.`,
 			if err != nil {
 				return err
 			}
-			keep, err := keepReports(cfg.Reports, logger)
-			if err != nil {
-				return err
-			}
-			progress, stop := progressOf(app, cfg, logger)
-			report, err := run.Resume(cmd.Context(), run.Options{
-				Config: cfg, Version: cli.Version(), Log: logger, Progress: progress, KeepReport: keep,
-			}, how)
-			stop()
+			report, err := attend(app, cfg, logger, func(o run.Options) (tasks.Report, error) { return run.Resume(cmd.Context(), o, how) })
 			if report.RunUID == "" { // nothing was done
 				return err
 			}
@@ -54,6 +47,7 @@ the report then says.`,
 	cmd.Flags().BoolVar(&how.NotConsistent, "not-consistent", false, "go on in a new snapshot without copying anything again")
 	cmd.Flags().BoolVar(&how.Standby, "standby", false, "wait until no other planner owns the run, and keep its snapshot alive meanwhile")
 	cmd.MarkFlagsMutuallyExclusive("recopy", "not-consistent")
+	app.SettingFlag(cmd.Flags(), "http", "http.listen", "`host:port` to serve a page on that shows how far the run is")
 	app.SettingFlag(cmd.Flags(), "workers", "workers", "`whether` this process does tasks, too: auto (if the queue is embedded), yes or no")
 	return cmd
 }

@@ -41,6 +41,7 @@ func newRoot(app *cli.App) *cobra.Command {
 		statusCommand(app),
 		watchCommand(app),
 		reportCommand(app),
+		dashboardCommand(app),
 		runsCommand(app),
 		pauseCommand(app),
 		unpauseCommand(app),

@@ -8,6 +8,7 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/cli"
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/run"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 	"github.com/pgconvoy/pgconvoy/internal/ui"
 )
 
@@ -30,15 +31,7 @@ and its ledger; planner cleanup removes both.`,
 			if err != nil {
 				return err
 			}
-			keep, err := keepReports(cfg.Reports, logger)
-			if err != nil {
-				return err
-			}
-			progress, stop := progressOf(app, cfg, logger)
-			report, err := run.Run(cmd.Context(), run.Options{
-				Config: cfg, Version: cli.Version(), Log: logger, Progress: progress, KeepReport: keep,
-			})
-			stop()
+			report, err := attend(app, cfg, logger, func(o run.Options) (tasks.Report, error) { return run.Run(cmd.Context(), o) })
 			if report.RunUID == "" { // nothing was begun
 				return err
 			}
@@ -47,6 +40,7 @@ and its ledger; planner cleanup removes both.`,
 	}
 	cli.OutputFlag(cmd, &output)
 	app.SettingFlag(cmd.Flags(), "only", "only", "`sections` that alone are made, such as schema,data; see docs/choosing.md")
+	app.SettingFlag(cmd.Flags(), "http", "http.listen", "`host:port` to serve a page on that shows how far the run is")
 	app.SettingFlag(cmd.Flags(), "verify", "verify", "`level` of the comparison after the copy: rows, digest or none")
 	app.SettingFlag(cmd.Flags(), "workers", "workers", "`whether` this process does tasks, too: auto (if the queue is embedded), yes or no")
 	return cmd

@@ -76,6 +76,8 @@ type Config struct {
 	Reports string `yaml:"reports"`
 	// Workers says whether the planner's process also does tasks; see RunsWorkers.
 	Workers Choice `yaml:"workers"`
+	// HTTP is where the planner shows how far the run is.
+	HTTP HTTP `yaml:"http"`
 	// Log shapes the log on stderr.
 	Log Log `yaml:"log"`
 	// ExitWhenIdle ends a worker that had nothing to do for so long; zero
@@ -101,6 +103,14 @@ type Database struct {
 	// is run for every connection. It must not hold a secret itself: other
 	// users of the machine can see it.
 	PasswordCommand string `yaml:"password_command" split_words:"true"`
+}
+
+// HTTP is the server of a dashboard. Whoever can reach it may look.
+type HTTP struct {
+	// Listen is the host:port of the server; empty means none.
+	Listen string `yaml:"listen"`
+	// Token lets those who know it control the run; without one nobody may.
+	Token Secret `yaml:"token"`
 }
 
 // NATS is the connection to the queue's server. At most one way to

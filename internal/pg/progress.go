@@ -45,3 +45,28 @@ func Works(ctx context.Context, c *Conn) (map[int]Work, error) {
 	}
 	return works, nil
 }
+
+// Busy counts what the sessions of workers do at a moment.
+type Busy struct {
+	Working    int // on a CPU, or with the disk
+	Locked     int // waits for a lock
+	ClientRead int // waits until the worker sends something, within a statement or a transaction
+	Sending    int // waits until the worker takes something
+}
+
+// Total is the number of sessions that have something in hand.
+func (b Busy) Total() int { return b.Working + b.Locked + b.ClientRead + b.Sending }
+
+// WatchBusy counts what the workers' sessions in the database do right now.
+func WatchBusy(ctx context.Context, c *Conn) (b Busy, err error) {
+	err = c.QueryRow(ctx, `SELECT pg_catalog.count(*) FILTER (WHERE w.what = 'work'), pg_catalog.count(*) FILTER (WHERE w.what = 'lock'),
+			pg_catalog.count(*) FILTER (WHERE w.what = 'read'), pg_catalog.count(*) FILTER (WHERE w.what = 'write')
+		FROM (SELECT CASE WHEN wait_event_type = 'Lock' THEN 'lock' WHEN wait_event = 'ClientRead' THEN 'read' WHEN wait_event_type = 'Client' THEN 'write' ELSE 'work' END AS what
+			FROM pg_catalog.pg_stat_activity WHERE pg_catalog.starts_with(application_name, 'pgconvoy worker')
+			AND datname = pg_catalog.current_database() AND state = 'active') w`).
+		Scan(&b.Working, &b.Locked, &b.ClientRead, &b.Sending)
+	if err != nil {
+		return b, fmt.Errorf("look what the sessions on the %s do: %w", c.side, err)
+	}
+	return b, nil
+}

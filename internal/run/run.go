@@ -340,6 +340,11 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 	if err != nil {
 		return report, errors.Join(runErr, err)
 	}
+	if r.Progress != nil {
+		if err := r.show(ctx); err != nil {
+			r.Log.Debug("the end of the run is not shown", "err", err)
+		}
+	}
 	kept := r.keepReport(report)
 	if runErr == nil && kept {
 		if err := r.dropLedger(ctx, target); err != nil {

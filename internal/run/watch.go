@@ -42,6 +42,7 @@ func (r *running) askWorkers(ctx context.Context) <-chan fleetAnswer {
 type watcher struct {
 	workersSeen time.Time            // when a worker last answered
 	workers     []tasks.WorkerStatus // as they last answered
+	bottleneck  tasks.Bottleneck     // at the last look
 	warnings    []string             // of the last look
 	warned      map[string]bool
 }
@@ -53,7 +54,7 @@ func (r *running) watch(ctx context.Context, workers fleetAnswer) error {
 	if err != nil {
 		return err
 	}
-	r.workers, r.warnings = s.Workers, append(s.Stalls(), s.Warnings...)
+	r.workers, r.warnings, r.bottleneck = s.Workers, append(s.Stalls(), s.Warnings...), s.Bottleneck
 	r.warn(r.warnings)
 	q, _ := r.current()
 	if s.Stages == nil && ctx.Err() == nil {
@@ -80,7 +81,7 @@ func (r *running) show(ctx context.Context) error {
 	if err := lookInto(ctx, &s, r.prepared.target); err != nil {
 		return err
 	}
-	s.Planner, s.Workers, s.Warnings = fleet.Name(), r.workers, r.warnings
+	s.Planner, s.Workers, s.Warnings, s.Bottleneck = fleet.Name(), r.workers, r.warnings, r.bottleneck
 	r.Progress(s)
 	return nil
 }
@@ -139,6 +140,9 @@ func (r *running) status(ctx context.Context, workers fleetAnswer) (tasks.RunSta
 		s.Warnings = append(s.Warnings, "the source cannot be reached: "+err.Error())
 	}
 	if err := explainStalls(ctx, &s, source, target); err != nil {
+		return s, err
+	}
+	if s.Bottleneck, err = bottleneck(ctx, s, source, target); err != nil {
 		return s, err
 	}
 	q, _ := r.current()
@@ -202,6 +206,42 @@ func explainStalls(ctx context.Context, s *tasks.RunStatus, source, target *pg.C
 		}
 	}
 	return nil
+}
+
+// bottleneck says what most tasks wait for at this moment. Source may be nil.
+func bottleneck(ctx context.Context, s tasks.RunStatus, source, target *pg.Conn) (tasks.Bottleneck, error) {
+	if s.State != tasks.RunRunning || s.Paused {
+		return "", nil
+	}
+	there, err := pg.WatchBusy(ctx, target)
+	if err != nil {
+		return "", err
+	}
+	here := pg.Busy{}
+	if source != nil {
+		if here, err = pg.WatchBusy(ctx, source); err != nil {
+			return "", err
+		}
+	}
+	return bottleneckOf(s.Tasks[tasks.Ready], here, there), nil
+}
+
+// bottleneckOf decides by what most sessions do; with a source of which nothing is
+// known, a target that waits for rows is waiting for that.
+func bottleneckOf(ready int, source, target pg.Busy) tasks.Bottleneck {
+	switch most := target.Total() / 2; {
+	case target.Total() == 0 && source.Total() == 0 && ready > 0:
+		return tasks.ByNobody
+	case target.Total() == 0 && source.Total() == 0:
+		return ""
+	case target.Locked > most:
+		return tasks.ByLocks
+	case target.ClientRead > most && source.Sending > source.Total()/2:
+		return tasks.ByNetwork
+	case target.ClientRead > most || target.Total() == 0:
+		return tasks.BySource
+	}
+	return tasks.ByTarget
 }
 
 // stall returns why a task does not get on, "" if it does, and what is executed
@@ -329,7 +369,11 @@ func ledgerStatus(ctx context.Context, o Options) (tasks.RunStatus, error) {
 			defer source.Discard()
 		}
 	}
-	return s, explainStalls(ctx, &s, source, target)
+	if err := explainStalls(ctx, &s, source, target); err != nil {
+		return s, err
+	}
+	s.Bottleneck, err = bottleneck(ctx, s, source, target)
+	return s, err
 }
 
 // watchEvery is how often somebody who watches from elsewhere asks.

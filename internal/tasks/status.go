@@ -113,6 +113,7 @@ type RunStatus struct {
 	Running    []RunningTask  `json:"running"`
 	Failures   []Failure      `json:"failures"`
 	Warnings   []string       `json:"warnings,omitempty"`
+	Bottleneck Bottleneck     `json:"bottleneck,omitempty"`
 
 	// Leases belong to Running, one to one.
 	Leases []Lease `json:"-"`
@@ -132,6 +133,18 @@ func (s RunStatus) Work() (done, all int64) {
 	}
 	return done, all
 }
+
+// Bottleneck is what most of the tasks in hand wait for, "" if nobody has looked.
+type Bottleneck string
+
+// The bottlenecks.
+const (
+	ByNobody  Bottleneck = "queue"   // tasks are ready, and none is in hand
+	ByLocks   Bottleneck = "locks"   // of other sessions on the target
+	BySource  Bottleneck = "source"  // the target waits for rows that the source has not sent
+	ByNetwork Bottleneck = "network" // both wait: the way between them, or the workers
+	ByTarget  Bottleneck = "target"  // it works: rows, indexes, constraints
+)
 
 // Public returns what those may see of the status who reach the queue and not the
 // databases: it quotes neither SQL nor rows.

@@ -129,6 +129,9 @@ func leftText(left [2]time.Duration) string {
 	return low + " … " + high + " left"
 }
 
+// LeftText shows [Outlook.Left] coarsely, "" while it cannot be told.
+func (o Outlook) LeftText() string { return leftText(o.Left) }
+
 // coarse rounds to what is worth saying.
 func coarse(d time.Duration) string {
 	step := 5 * time.Second

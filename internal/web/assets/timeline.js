@@ -128,7 +128,10 @@ function timeline(place, stages) {
     const act = {ArrowLeft: () => show(from - by, to - by), ArrowRight: () => show(from + by, to + by), "+": () => zoom(0.5), "-": () => zoom(2), "0": reset}[e.key];
     if (act) { e.preventDefault(); act(); }
   });
-  new ResizeObserver(draw).observe(box);
+  let width = 0;
+  new ResizeObserver(() => requestAnimationFrame(() => {
+    if (canvas.clientWidth !== width) { width = canvas.clientWidth; draw(); } // and not for the height that draw sets
+  })).observe(box);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   return {
     set(next) {

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/pgconvoy/pgconvoy/internal/cli"
+	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/run"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
+
+// attend does a run while people look: it shows how far it is on the terminal, or
+// in the log, and on a page if one is served, and keeps its report.
+func attend(app *cli.App, cfg config.Config, logger *slog.Logger, do func(run.Options) (tasks.Report, error)) (tasks.Report, error) {
+	o := run.Options{Config: cfg, Version: cli.Version(), Log: logger}
+	keep, err := keepReports(cfg.Reports, logger)
+	if err != nil {
+		return tasks.Report{}, err
+	}
+	var b board
+	stopServing, err := serveDashboard(cfg, b.dashboard(o), logger)
+	if err != nil {
+		return tasks.Report{}, err
+	}
+	defer stopServing()
+	progress, stopShowing := progressOf(app, cfg, logger)
+	defer stopShowing()
+	o.Progress, o.KeepReport = b.watch(progress), b.keep(keep)
+	return do(o)
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pgconvoy/pgconvoy/internal/cli"
+	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/run"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+	"github.com/pgconvoy/pgconvoy/internal/web"
+)
+
+// serveDashboard starts the server of a dashboard, if the configuration names where.
+func serveDashboard(cfg config.Config, d web.Dashboard, logger *slog.Logger) (stop func(), err error) {
+	if cfg.HTTP.Listen == "" {
+		return func() {}, nil
+	}
+	h, err := d.Handler()
+	if err != nil {
+		return nil, err
+	}
+	url, stop, err := web.Serve(cfg.HTTP.Listen, h, logger)
+	if err != nil {
+		return nil, tasks.WithHint(err, "set http.listen to a host:port that is free, such as 127.0.0.1:8080")
+	}
+	logger.Info("dashboard is served", "url", url)
+	return stop, nil
+}
+
+// dashboardOf returns the dashboard of a run that others plan.
+func dashboardOf(o run.Options) web.Dashboard {
+	d := web.Dashboard{
+		Status: func(ctx context.Context) (tasks.RunStatus, error) { return run.Status(ctx, o) },
+		Token:  string(o.Config.HTTP.Token),
+		Control: web.Control{
+			Pause:   func(ctx context.Context) error { return run.Pause(ctx, o) },
+			Unpause: func(ctx context.Context) error { return run.Unpause(ctx, o) },
+			Scale:   func(ctx context.Context, caps map[tasks.Stage]int) error { return run.Scale(ctx, o, caps) },
+			Retry: func(ctx context.Context) error {
+				_, err := run.Retry(ctx, o, nil)
+				return err
+			},
+			Cancel: func(ctx context.Context) error { return run.Cancel(ctx, o, run.Cancellation{Keep: true}) },
+		},
+	}
+	if o.Config.Target.URI != "" {
+		d.Report = func(ctx context.Context) (tasks.Report, error) { return run.Report(ctx, o) }
+	}
+	return d
+}
+
+// board is what the planner of a run knows of it for a dashboard.
+type board struct {
+	mu     sync.Mutex
+	status tasks.RunStatus
+	final  *tasks.Report
+}
+
+// watch notes every status, and passes it on.
+func (b *board) watch(next func(tasks.RunStatus)) func(tasks.RunStatus) {
+	return func(s tasks.RunStatus) {
+		b.mu.Lock()
+		b.status = s
+		b.mu.Unlock()
+		next(s)
+	}
+}
+
+// keep notes the report at the end, and passes it on.
+func (b *board) keep(next func(tasks.Report) error) func(tasks.Report) error {
+	return func(r tasks.Report) error {
+		b.mu.Lock()
+		b.final = &r
+		b.mu.Unlock()
+		return next(r)
+	}
+}
+
+// dashboard returns the one of the planner's own run.
+func (b *board) dashboard(o run.Options) web.Dashboard {
+	d := dashboardOf(o)
+	b.status = tasks.RunStatus{Run: o.Config.Run, State: tasks.RunPlanning}
+	d.Status = func(context.Context) (tasks.RunStatus, error) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.status, nil
+	}
+	fromLedger := d.Report
+	d.Report = func(ctx context.Context) (tasks.Report, error) {
+		b.mu.Lock()
+		final := b.final
+		b.mu.Unlock()
+		if final != nil {
+			return *final, nil
+		}
+		r, err := fromLedger(ctx)
+		if errors.Is(err, ledger.ErrNoRun) { // not yet
+			err = nil
+		}
+		return r, err
+	}
+	return d
+}
+
+// dashboardCommand returns the verb dashboard.
+func dashboardCommand(app *cli.App) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dashboard [RUN]",
+		Short: "Serve the live page of a run, until interrupted",
+		Long: `dashboard serves a page that shows how far a run is, on any host that reaches the
+target or NATS: with NATS alone it shows what the planner told last, with the
+target also the tables and a timeline of all tasks. Whoever reaches the page may
+look; with http.token, those who know it can pause, scale, retry and cancel.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			app.SetRun(args)
+			cfg, logger, err := app.Load(config.Config.ValidateObserver)
+			if err != nil {
+				return err
+			}
+			if cfg.HTTP.Listen == "" {
+				cfg.HTTP.Listen = "127.0.0.1:8080"
+			}
+			stop, err := serveDashboard(cfg, dashboardOf(run.Options{Config: cfg, Version: cli.Version(), Log: logger}), logger)
+			if err != nil {
+				return err
+			}
+			<-cmd.Context().Done()
+			stop()
+			return nil
+		},
+	}
+	app.SettingFlag(cmd.Flags(), "http", "http.listen", "`host:port` to serve the page on; 127.0.0.1:8080 unless set")
+	return cmd
+}

@@ -1,0 +1,71 @@
+package run_test
+
+import (
+	"context"
+	"net/http/httptest"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/pgconvoy/pgconvoy/internal/pgtest"
+	"github.com/pgconvoy/pgconvoy/internal/run"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+	"github.com/pgconvoy/pgconvoy/internal/web"
+)
+
+// browse returns the document that a browser has made of the page after a while,
+// and what it complained about.
+func browse(t *testing.T, url string) (document, complaints string) {
+	t.Helper()
+	browser, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("no chromium")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(),
+		"--enable-logging=stderr", "--timeout=6000", "--dump-dom", url)
+	var out, log strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &log
+	require.NoError(t, cmd.Run(), log.String())
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, "CONSOLE") {
+			complaints += line
+		}
+	}
+	return out.String(), complaints
+}
+
+// TestDashboardOfARun looks at a run with a browser, while its copies wait.
+func TestDashboardOfARun(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	release := gated(t, src, dst, 10_000)
+	src.Exec(t, "CREATE TABLE quick (id int PRIMARY KEY); INSERT INTO quick VALUES (1)")
+	o := options(t, src, dst)
+	var last atomic.Pointer[tasks.RunStatus]
+	o.Progress = func(s tasks.RunStatus) { last.Store(&s) }
+	wait := start(t.Context(), o)
+	awaitGate(t, dst, 2)
+	require.Eventually(t, func() bool { return last.Load() != nil && len(last.Load().Running) > 0 }, 20*time.Second, 50*time.Millisecond)
+	h, err := web.Dashboard{
+		Status: func(context.Context) (tasks.RunStatus, error) { return *last.Load(), nil },
+		Report: func(ctx context.Context) (tasks.Report, error) { return run.Report(ctx, o) },
+	}.Handler()
+	require.NoError(t, err)
+	server := httptest.NewServer(h)
+	defer server.Close()
+	document, complaints := browse(t, server.URL)
+	require.Empty(t, complaints)
+	require.Contains(t, document, `role="status">running</span>`)
+	require.Contains(t, document, "copy.public.big.", "what runs")
+	require.Contains(t, document, "public.quick", "a table")
+	require.Contains(t, document, "Timeline of ")
+	release()
+	_, err = wait()
+	require.NoError(t, err)
+}
