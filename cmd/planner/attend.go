@@ -6,21 +6,20 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/cli"
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/run"
-	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // attend does a run while people look: it shows how far it is on the terminal, or
 // in the log, and on a page if one is served, and keeps its report.
-func attend(app *cli.App, cfg config.Config, logger *slog.Logger, do func(run.Options) (tasks.Report, error)) (tasks.Report, error) {
+func attend[R any](app *cli.App, cfg config.Config, logger *slog.Logger, do func(run.Options) (R, error)) (report R, err error) {
 	o := run.Options{Config: cfg, Version: cli.Version(), Log: logger}
 	keep, err := keepReports(cfg.Reports, logger)
 	if err != nil {
-		return tasks.Report{}, err
+		return report, err
 	}
 	var b board
 	stopServing, err := serveDashboard(cfg, b.dashboard(o), logger)
 	if err != nil {
-		return tasks.Report{}, err
+		return report, err
 	}
 	defer stopServing()
 	progress, stopShowing := progressOf(app, cfg, logger)

@@ -1,12 +1,26 @@
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"github.com/pgconvoy/pgconvoy/internal/cli"
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/run"
 )
+
+// check runs the preflight, of one database or of several.
+func check(ctx context.Context, o run.Options) error {
+	if o.Config.Several() {
+		return run.CheckInstance(ctx, o)
+	}
+	p, err := run.Check(ctx, o)
+	if err == nil {
+		p.Close()
+	}
+	return err
+}
 
 // checkCommand returns the verb check.
 func checkCommand(app *cli.App) *cobra.Command {
@@ -22,11 +36,10 @@ same checks. Nothing is changed on either side.`,
 			if err != nil {
 				return err
 			}
-			p, err := run.Check(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger})
-			if err != nil {
+			o := run.Options{Config: cfg, Version: cli.Version(), Log: logger}
+			if err := check(cmd.Context(), o); err != nil {
 				return err
 			}
-			p.Close()
 			logger.Info("nothing stands in the way of a run")
 			return nil
 		},

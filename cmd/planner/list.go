@@ -27,7 +27,11 @@ It needs the source alone, uses one session, and changes nothing.`,
 			if err != nil {
 				return err
 			}
-			listing, err := run.List(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger}, args[0])
+			list := run.List
+			if cfg.Several() {
+				list = run.ListInstance
+			}
+			listing, err := list(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger}, args[0])
 			if err != nil {
 				return err
 			}

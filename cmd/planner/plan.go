@@ -24,7 +24,15 @@ Nothing is changed on either side.`,
 			if err != nil {
 				return err
 			}
-			p, err := run.Prepare(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger})
+			o := run.Options{Config: cfg, Version: cli.Version(), Log: logger}
+			if cfg.Several() {
+				printer := ui.NewInstancePlan(app.Out, string(output))
+				if err := run.PlanInstance(cmd.Context(), o, printer.Add); err != nil {
+					return err
+				}
+				return printer.End()
+			}
+			p, err := run.Prepare(cmd.Context(), o)
 			if err != nil {
 				return err
 			}

@@ -37,7 +37,11 @@ func keepReports(dir string, logger *slog.Logger) (func(tasks.Report) error, err
 			"json": func(w io.Writer) error { return ui.Report(w, ui.JSON, r) },
 		}
 		for _, form := range []string{"json", "html"} {
-			name := filepath.Join(dir, r.Run+".report."+form)
+			name := r.Run
+			if r.Database != "" {
+				name += "." + tasks.Token(r.Database)
+			}
+			name = filepath.Join(dir, name+".report."+form)
 			if err := replaceFile(name, files[form]); err != nil {
 				return fmt.Errorf("write the report: %w", err)
 			}
@@ -89,7 +93,17 @@ run itself does at its end, and prints the summary. It changes neither database.
 			if err != nil {
 				return err
 			}
-			report, err := run.Report(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger})
+			o := run.Options{Config: cfg, Version: cli.Version(), Log: logger}
+			if cfg.Several() {
+				report, err := run.ReportInstance(cmd.Context(), o)
+				for _, d := range report.Databases {
+					if d.Report != nil {
+						err = errors.Join(err, keep(*d.Report))
+					}
+				}
+				return endInstance(app, output, report, err)
+			}
+			report, err := run.Report(cmd.Context(), o)
 			if err != nil {
 				return err
 			}

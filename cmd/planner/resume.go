@@ -35,6 +35,12 @@ the report then says.`,
 			if err != nil {
 				return err
 			}
+			if cfg.Several() {
+				report, err := attend(app, cfg, logger, func(o run.Options) (tasks.InstanceReport, error) {
+					return run.ResumeInstance(cmd.Context(), o, how)
+				})
+				return endInstance(app, output, report, err)
+			}
 			report, err := attend(app, cfg, logger, func(o run.Options) (tasks.Report, error) { return run.Resume(cmd.Context(), o, how) })
 			if report.RunUID == "" { // nothing was done
 				return err

@@ -13,6 +13,9 @@ database and publishes the tasks to a NATS JetStream queue, from which workers
 take them. Without a NATS URL the queue is embedded and the workers run in the
 planner's own process.
 
+With databases, a run is of several databases of a server, or of all of them, one
+after the other.
+
 Settings come from defaults, then the YAML file, then the environment
 (PGCONVOY_ and the setting's path: PGCONVOY_SOURCE_URI), then flags.`
 
@@ -30,6 +33,7 @@ func newRoot(app *cli.App) *cobra.Command {
 	app.SettingFlag(flags, "run", "run", "`name` of the run")
 	app.SettingFlag(flags, "source", "source.uri", "connection `string` of the source database")
 	app.SettingFlag(flags, "target", "target.uri", "connection `string` of the target database")
+	app.SettingFlag(flags, "databases", "databases", "`names` of the databases of the run, with commas between, or all; without it the one that the connection string names")
 	app.SettingFlag(flags, "nats-url", "nats.url", "`URL` of the NATS server; without one the queue is embedded")
 	app.LogFlags(flags)
 	root.AddCommand(

@@ -12,6 +12,14 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/ui"
 )
 
+// endInstance prints the summary of a run of several databases.
+func endInstance(app *cli.App, output cli.Output, report tasks.InstanceReport, err error) error {
+	if report.UID == "" { // nothing was begun
+		return err
+	}
+	return errors.Join(err, ui.InstanceReport(app.Out, string(output), report))
+}
+
 // runCommand returns the verb run.
 func runCommand(app *cli.App) *cobra.Command {
 	var output cli.Output
@@ -30,6 +38,10 @@ and its ledger; planner cleanup removes both.`,
 			cfg, logger, err := app.Load(config.Config.Validate, run.ValidateChoice)
 			if err != nil {
 				return err
+			}
+			if cfg.Several() {
+				report, err := attend(app, cfg, logger, func(o run.Options) (tasks.InstanceReport, error) { return run.CopyInstance(cmd.Context(), o) })
+				return endInstance(app, output, report, err)
 			}
 			report, err := attend(app, cfg, logger, func(o run.Options) (tasks.Report, error) { return run.Run(cmd.Context(), o) })
 			if report.RunUID == "" { // nothing was begun

@@ -29,7 +29,15 @@ It changes nothing.`,
 			if err != nil {
 				return err
 			}
-			s, err := run.Status(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger})
+			o := run.Options{Config: cfg, Version: cli.Version(), Log: logger}
+			if cfg.Several() && cfg.Target.URI != "" {
+				s, err := run.StatusInstance(cmd.Context(), o)
+				if err != nil {
+					return err
+				}
+				return ui.InstanceStatus(app.Out, string(output), s)
+			}
+			s, err := run.Status(cmd.Context(), o)
 			if err != nil {
 				return err
 			}

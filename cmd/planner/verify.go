@@ -37,7 +37,22 @@ command line compare definitions first and then rows.`,
 				return err
 			}
 			rows := !definitions || cmd.Flags().Changed("verify")
-			found, err := compare(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger}, definitions, rows)
+			o := run.Options{Config: cfg, Version: cli.Version(), Log: logger}
+			if cfg.Several() {
+				var all []ui.DatabaseCompared
+				err := run.VerifyInstance(cmd.Context(), o, func(ctx context.Context, name string, o run.Options) error {
+					found, err := compare(ctx, o, definitions, rows)
+					if found != (ui.Compared{}) {
+						all = append(all, ui.DatabaseCompared{Database: name, Compared: found})
+					}
+					return err
+				})
+				if len(all) == 0 {
+					return err
+				}
+				return errors.Join(err, ui.InstanceComparison(app.Out, string(output), all))
+			}
+			found, err := compare(cmd.Context(), o, definitions, rows)
 			if found == (ui.Compared{}) {
 				return err
 			}

@@ -31,6 +31,11 @@ type Input struct {
 
 	// Clones of the source share the reading with it. They are idle connections, too.
 	Clones []*pg.Conn
+
+	// Absent is the name of the target database if the run will make it; "" if it
+	// is there. Target is then on another database of its server, and what is asked
+	// of the database itself is left out: it will be empty, and like the source's.
+	Absent string
 }
 
 // Connections says how many sessions a run opens at most on each side, pg_dump
@@ -67,6 +72,16 @@ const (
 	indexes = tasks.SectionIndexes
 )
 
+// there is a check that asks the target database itself, if there is one.
+func there(run checkFunc) checkFunc {
+	return func(ctx context.Context, p *probe) (Findings, error) {
+		if p.Absent != "" {
+			return nil, nil
+		}
+		return run(ctx, p)
+	}
+}
+
 // gates must pass before the others make sense: their queries may not even
 // work on a server that these refuse.
 func gates() []check {
@@ -91,20 +106,21 @@ func counts() []check {
 func checks() []check {
 	return []check{
 		{"tools", checkTools, nil},
+		{"create-database", checkCreateDatabase, nil},
 		{"ledger", checkLedger, nil},
-		{"target-empty", checkTargetEmpty, tasks.Sections{schema}},
-		{"target-tables", checkTargetTables, tasks.Sections{data}},
-		{"target-sections", checkTargetSections, tasks.Sections{indexes, tasks.SectionConstraints, late}},
-		{"target-keys", checkTargetKeys, tasks.Sections{tasks.SectionConstraints}},
-		{"target-sequences", checkTargetSequences, tasks.Sections{tasks.SectionSequences}},
-		{"target-large-objects", checkTargetLargeObjects, tasks.Sections{tasks.SectionLargeObjects}},
-		{"schemas", checkSchemas, tasks.Sections{schema}},
-		{"default-privileges", checkDefaultPrivileges, tasks.Sections{schema}},
+		{"target-empty", there(checkTargetEmpty), tasks.Sections{schema}},
+		{"target-tables", there(checkTargetTables), tasks.Sections{data}},
+		{"target-sections", there(checkTargetSections), tasks.Sections{indexes, tasks.SectionConstraints, late}},
+		{"target-keys", there(checkTargetKeys), tasks.Sections{tasks.SectionConstraints}},
+		{"target-sequences", there(checkTargetSequences), tasks.Sections{tasks.SectionSequences}},
+		{"target-large-objects", there(checkTargetLargeObjects), tasks.Sections{tasks.SectionLargeObjects}},
+		{"schemas", there(checkSchemas), tasks.Sections{schema}},
+		{"default-privileges", there(checkDefaultPrivileges), tasks.Sections{schema}},
 		{"source-privileges", checkSourcePrivileges, nil},
 		{"large-objects", checkLargeObjects, tasks.Sections{tasks.SectionLargeObjects}},
 		{"row-security", checkRowSecurity, tasks.Sections{data}},
 		{"closed-tables", checkClosedTables, tasks.Sections{data}},
-		{"target-privileges", checkTargetPrivileges, nil},
+		{"target-privileges", there(checkTargetPrivileges), nil},
 		{"roles", checkRoles, tasks.Sections{schema, late}},
 		{"role-passwords", checkRolePasswords, tasks.Sections{schema, late}},
 		{"superuser", checkSuperuserObjects, tasks.Sections{schema, late}},
@@ -112,9 +128,9 @@ func checks() []check {
 		{"wrappers", checkWrappers, tasks.Sections{schema}},
 		{"access-methods", checkAccessMethods, tasks.Sections{schema}},
 		{"tablespaces", checkTablespaces, tasks.Sections{schema, indexes}},
-		{"encoding", checkEncoding, nil},
-		{"locale", checkLocale, nil},
-		{"collations", checkCollations, tasks.Sections{schema}},
+		{"encoding", there(checkEncoding), nil},
+		{"locale", there(checkLocale), nil},
+		{"collations", there(checkCollations), tasks.Sections{schema}},
 		{"removed-features", checkRemovedFeatures, tasks.Sections{schema, late}},
 		{"open-public", checkOpenPublic, tasks.Sections{schema}},
 		{"partition-exclusions", checkPartitionExclusions, tasks.Sections{schema, indexes, tasks.SectionConstraints}},
@@ -122,7 +138,7 @@ func checks() []check {
 		{"source-standby", checkSourceStandby, nil},
 		{"clones", checkClones, nil},
 		{"source-activity", checkSourceActivity, nil},
-		{"target-sessions", checkTargetSessions, nil},
+		{"target-sessions", there(checkTargetSessions), nil},
 		{"not-copied", checkNotCopied, nil},
 	}
 }

@@ -57,6 +57,9 @@ func checkExtensions(ctx context.Context, p *probe) (Findings, error) {
 	var untrusted list
 	for i, w := range wanted {
 		offer := offers[i]
+		if p.Absent != "" && !w.Initdb {
+			offer.Installed, offer.Schema = "", ""
+		}
 		if pin := p.Around.Versions[w.Name]; pin != "" {
 			w.Version = pin
 		}

@@ -37,8 +37,10 @@ func checkLedger(ctx context.Context, p *probe) (Findings, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.ledger, err = ledgerOn(ctx, p.target); err != nil {
-		return nil, err
+	if p.Absent == "" {
+		if p.ledger, err = ledgerOn(ctx, p.target); err != nil {
+			return nil, err
+		}
 	}
 	drop := fmt.Sprintf("DROP SCHEMA %s CASCADE;", ledger.Schema)
 	switch p.ledger {

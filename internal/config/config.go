@@ -24,6 +24,10 @@ type Config struct {
 	// SourceClones are standbys of the same database that stand still where the
 	// source does, and share the reading of rows with it.
 	SourceClones URIs `yaml:"source_clones" split_words:"true"`
+	// Databases lists the databases of the source's server that the run is of, by
+	// names or regular expressions, or is the word all; empty means the one that
+	// the URI names.
+	Databases List `yaml:"databases"`
 	// NATS says which queue to use; without a URL the planner embeds one.
 	NATS NATS `yaml:"nats"`
 	// Caps limits, per stage, how many tasks run at once in the whole fleet.
@@ -263,6 +267,15 @@ func Default() Config {
 		Grace:   30 * time.Second,
 	}
 }
+
+// AllDatabases is the word for every database in Config.Databases. A database of
+// this name is written in double quotes, as in SQL.
+const AllDatabases = "all"
+
+// Several reports whether the run may be of several databases, each of which has
+// the same name on both sides. Those that the URIs name are where the planner looks
+// for them then.
+func (c Config) Several() bool { return len(c.Databases) > 0 }
 
 // Embedded reports whether the planner brings its own queue: no server is named.
 func (c Config) Embedded() bool { return c.NATS.URL == "" }

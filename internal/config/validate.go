@@ -39,6 +39,7 @@ func (c Config) Validate() error {
 	c.sizes(&p)
 	c.sections(&p)
 	c.around(&p)
+	c.several(&p)
 	c.queue(&p)
 	c.workers(&p)
 	return p.err()
@@ -96,6 +97,42 @@ func (c Config) ValidateObserver() error {
 	c.named(&p)
 	c.queue(&p)
 	return p.err()
+}
+
+// several holds the rules for runs of several databases. What is copied of one
+// database cannot be said of all of them.
+func (c Config) several(p *problems) {
+	if !c.Several() {
+		return
+	}
+	if len(c.Databases) > 1 && slices.Contains(c.Databases, AllDatabases) {
+		p.add("databases", "all stands beside other names", "all alone means every database; one that is called so is written \"all\", in double quotes")
+	}
+	f := c.Filter
+	for _, s := range []struct {
+		setting string
+		set     bool
+	}{
+		{"filter.include.schemas", len(f.Include.Schemas) > 0},
+		{"filter.include.tables", len(f.Include.Tables) > 0},
+		{"filter.include.extensions", len(f.Include.Extensions) > 0},
+		{"filter.exclude.schemas", len(f.Exclude.Schemas) > 0},
+		{"filter.exclude.tables", len(f.Exclude.Tables) > 0},
+		{"filter.exclude.table_data", len(f.Exclude.TableData) > 0},
+		{"filter.exclude.indexes", len(f.Exclude.Indexes) > 0},
+		{"filter.exclude.extensions", len(f.Exclude.Extensions) > 0},
+		{"filter.file", f.File != ""},
+		{"tables", len(c.Tables) > 0},
+		{"only", len(c.Only) > 0},
+		{"truncate", c.Truncate},
+		{"source_clones", len(c.SourceClones) > 0},
+		{"http.listen", c.HTTP.Listen != ""},
+	} {
+		if s.set {
+			p.add(s.setting, "it is about one database, and databases is set, too",
+				"copy this database in a run of its own: leave databases out and name it in source.uri and target.uri")
+		}
+	}
 }
 
 // named holds the rule for the run's name.

@@ -80,6 +80,12 @@ func TestRules(t *testing.T) {
 		{"listen without port", func(c *Config) { c.NATS = listening("localhost") }, "nats.listen", "nats.listen,nats.listen"},
 		{"nobody works", func(c *Config) { c.Workers = No }, "workers", ""},
 		{"workers elsewhere", func(c *Config) { c.Workers, c.NATS.URL = No, "nats://q" }, "", ""},
+		{"databases", func(c *Config) { c.Databases = List{"shop", "/^t/"} }, "", ""},
+		{"all databases and more", func(c *Config) { c.Databases = List{"all", "shop"} }, "databases", ""},
+		{"a database called all and more", func(c *Config) { c.Databases = List{`"all"`, "shop"} }, "", ""},
+		{"databases and a filter", func(c *Config) { c.Databases, c.Filter.Exclude.Tables = List{"all"}, List{"a.b"} }, "filter.exclude.tables", ""},
+		{"databases and sections", func(c *Config) { c.Databases, c.Only = List{"all"}, List{"schema"} }, "only", ""},
+		{"databases and tables", func(c *Config) { c.Databases, c.Tables = List{"all"}, Tables{{Name: "a.b", Parts: 2}} }, "tables", ""},
 		{"idle negative", func(c *Config) { c.ExitWhenIdle = -1 }, "", "exit_when_idle"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

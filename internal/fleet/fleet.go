@@ -122,6 +122,9 @@ func openLedger(ctx context.Context, q *queue.Queue, o Options) (*ledger.Ledger,
 	defer target.Discard()
 	l, err := ledger.OpenUID(ctx, target, q.RunUID())
 	if errors.Is(err, ledger.ErrNoRun) {
+		if _, gone := q.Outstanding(ctx); errors.Is(gone, queue.ErrGone) {
+			return nil, gone // the run has ended meanwhile
+		}
 		return nil, tasks.WithHint(fmt.Errorf("run %s (%s): %w", o.Run, q.RunUID(), err),
 			"PGCONVOY_TARGET_URI must name the database that the planner copies to")
 	}

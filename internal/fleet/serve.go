@@ -36,17 +36,20 @@ const reopenPause = time.Second
 // is cancelled and what ran is finished, or, with Idle, when nothing is left to
 // do; a [*GaveUpError] if it was idle although something may be left.
 func Serve(ctx context.Context, conn *queue.Conn, o Options) error {
-	served := false // a run
+	var last *served
 	for ctx.Err() == nil {
-		q, err := awaitRun(ctx, conn, o, served)
+		q, err := awaitRun(ctx, conn, o, last)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // whatever err is, it comes from that
 		}
 		if err != nil || q == nil {
 			return err
 		}
-		served = true
-		err = serveRun(ctx, q, o)
+		// In a run of several databases, the planner says of each which it is. The URIs say where.
+		of := o
+		of.Source.Database, of.Target.Database = q.Database(), q.Database()
+		last = &served{options: of, uid: q.RunUID(), follow: q.Follow() && o.Linger}
+		err = serveRun(ctx, q, of)
 		switch {
 		case ctx.Err() != nil: // whatever err is, it comes from that
 		case errors.Is(err, errNothingLeft):
@@ -70,28 +73,75 @@ func Serve(ctx context.Context, conn *queue.Conn, o Options) error {
 // errNothingLeft ends a worker that ends when idle.
 var errNothingLeft = errors.New("nothing is left to do")
 
+// served is what a worker remembers of the last run that it served.
+type served struct {
+	options Options
+	uid     string
+	follow  bool // it was about one of several databases, and the next one is to be waited for
+}
+
 // awaitRun waits for the queue of the run. A worker that ends when idle waits
 // for a while only; the queue is nil if it has served a run and no other comes.
-func awaitRun(ctx context.Context, conn *queue.Conn, o Options, served bool) (*queue.Queue, error) {
+func awaitRun(ctx context.Context, conn *queue.Conn, o Options, last *served) (*queue.Queue, error) {
 	o.Log.Info("waiting for run", "run", o.Run)
 	if o.Idle == 0 {
 		return conn.Open(ctx, o.Run)
 	}
-	wait := max(o.WaitRun, o.Idle)
-	if served {
-		wait = o.Idle // its stream may have been deleted by hand, and comes back then
+	began, wait, look := time.Now(), max(o.WaitRun, o.Idle), max(o.WaitRun, o.Idle)
+	switch {
+	case last != nil && last.follow:
+		look = o.Idle // the next database may be done already, by others
+	case last != nil:
+		wait, look = o.Idle, o.Idle // its stream may have been deleted by hand, and comes back then
 	}
-	limited, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	q, err := conn.Open(limited, o.Run)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		if served {
+	for {
+		q, err := openFor(ctx, conn, o.Run, look)
+		if q != nil || err != nil {
+			return q, err
+		}
+		ended := last != nil && !last.follow
+		if last != nil && last.follow {
+			if ended, err = last.ended(ctx); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case ended:
 			o.Log.Info("run has ended", "run", o.Run)
 			return nil, nil
+		case time.Since(began) >= wait:
+			return nil, &GaveUpError{Reason: fmt.Sprintf("no run %s began within %s", o.Run, wait), Advice: "start the planner of this run first, or check the name of the run"}
 		}
-		return nil, &GaveUpError{Reason: fmt.Sprintf("no run %s began within %s", o.Run, wait), Advice: "start the planner of this run first, or check the name of the run"}
+	}
+}
+
+// openFor returns the queue of the run, or nil if there is none within the time.
+func openFor(ctx context.Context, conn *queue.Conn, run string, wait time.Duration) (*queue.Queue, error) {
+	limited, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	q, err := conn.Open(limited, run)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil, nil
 	}
 	return q, err
+}
+
+// ended reports whether all databases of the run are complete.
+func (s *served) ended(ctx context.Context) (bool, error) {
+	target, err := s.options.connect(ctx, pg.Target)
+	if err != nil {
+		return false, err
+	}
+	defer target.Discard()
+	l, err := ledger.OpenUID(ctx, target, s.uid)
+	if errors.Is(err, ledger.ErrNoRun) {
+		return true, nil // dropped, as it is when all are
+	}
+	if err != nil {
+		return false, err
+	}
+	in, err := l.Instance(ctx, target)
+	return in != nil && in.Complete, err
 }
 
 // serveRun does the tasks of a run until its queue is gone, or, with Idle, until
@@ -143,7 +193,7 @@ func stay(ctx context.Context, q *queue.Queue, l *ledger.Ledger, o Options, idle
 			Advice: "the run may be paused (planner unpause), or the caps of its stages reached (planner scale)"}
 	case !o.Linger:
 		return errNothingLeft // what others have in hand is theirs
-	case leased > 0:
+	case leased > 0, q.Follow(): // the planner deletes the queue when it comes to the next database
 		return nil
 	}
 	final, err := ended(ctx, l, o)

@@ -23,6 +23,8 @@ type New struct {
 	Snapshot     pg.Snapshot
 	Mark         pg.Mark   // of the snapshot
 	Archive      io.Reader // nil if there is none
+
+	Instance *tasks.Instance // nil unless the run is of several databases
 }
 
 // archivePiece is the size of one row of the archive, in bytes.
@@ -81,6 +83,12 @@ func writeNew(ctx context.Context, tx pgx.Tx, l *Ledger, n New, plan tasks.Plan)
 		VALUES ($1, 1, $2, $3, $4, $5, $6, $7)`, n.Run.Name, n.Snapshot.Name, n.Snapshot.Text, n.Mark.Timeline, n.Mark.LSN, n.Mark.Durable, n.Mark.Replayed)
 	if err != nil {
 		return err
+	}
+	if n.Instance != nil {
+		_, err = tx.Exec(ctx, "INSERT INTO pgconvoy.instance (run, uid, databases) VALUES ($1, $2, $3)", n.Run.Name, n.Instance.UID, n.Instance.Databases)
+		if err != nil {
+			return err
+		}
 	}
 	if err := writeTasks(ctx, tx, n.Run.Name, plan.Tasks); err != nil {
 		return err

@@ -38,11 +38,15 @@ func Own(ctx context.Context, c *pg.Conn) (bool, error) {
 }
 
 // Owned reports whether a planner has that right at the moment.
-func Owned(ctx context.Context, c *pg.Conn) (bool, error) {
+func Owned(ctx context.Context, c *pg.Conn) (bool, error) { return lockHeld(ctx, c, lockClass) }
+
+// lockHeld reports whether a session has the lock of planners of the class in this
+// database.
+func lockHeld(ctx context.Context, c *pg.Conn, class int64) (bool, error) {
 	var owned bool
 	err := c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted
 		AND classid = $1::int8::oid AND objid = 0 AND objsubid = 2
-		AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))`, int64(lockClass)).Scan(&owned)
+		AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))`, class).Scan(&owned)
 	if err != nil {
 		return false, fmt.Errorf("look for a planner: %w", err)
 	}

@@ -128,6 +128,7 @@ func (t Tools) DumpSchema(ctx context.Context, o Options, snapshot, file string,
 	if err != nil {
 		return err
 	}
+	dsn = withDatabase(dsn, o.Database)
 	args := []string{"--format=custom", "--compress=0", "--no-blobs", "--no-password",
 		"--schema-only", "--lock-wait-timeout=60s",
 		"--encoding=UTF8", // as in our own sessions, where the database, or the role by default, has another
@@ -230,6 +231,22 @@ func withoutPassword(uri string) (string, error) {
 		}
 	}
 	return withoutKeyPassword(uri)
+}
+
+// withDatabase names another database in a connection URI or key=value string,
+// unless the name is "". For libpq, what comes later goes before.
+func withDatabase(dsn, name string) string {
+	switch {
+	case name == "":
+		return dsn
+	case !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://"):
+		return dsn + " dbname='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(name) + "'"
+	}
+	separator := "?"
+	if strings.Contains(dsn, "?") {
+		separator = "&"
+	}
+	return dsn + separator + "dbname=" + strings.ReplaceAll(url.QueryEscape(name), "+", "%20") // libpq takes a + as it is
 }
 
 func withoutURIPassword(rest string) string {

@@ -171,3 +171,16 @@ func TestParseList(t *testing.T) {
 	_, err = parseList("1; 2 3 TABLE a b c\n;\tdepends on: x\n")
 	require.Error(t, err)
 }
+
+func TestWithDatabase(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ dsn, name, want string }{
+		{"postgres://h/a", "", "postgres://h/a"},
+		{"postgres://h/a", "b", "postgres://h/a?dbname=b"},
+		{"postgresql://h/a?sslmode=disable", "a b&c+d=%'", "postgresql://h/a?sslmode=disable&dbname=a%20b%26c%2Bd%3D%25%27"},
+		{"host=h dbname=a", "", "host=h dbname=a"},
+		{"host=h dbname=a", `it's \ "b"`, `host=h dbname=a dbname='it\'s \\ "b"'`},
+	} {
+		require.Equal(t, c.want, withDatabase(c.dsn, c.name))
+	}
+}

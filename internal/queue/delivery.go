@@ -56,6 +56,12 @@ func (d *Delivery) Attempt() int { return d.attempt }
 // task returns the ID that the subject names, for logs and errors.
 func (d *Delivery) task() string { return strings.TrimPrefix(d.msg.Subject, taskPrefix(d.queue.run)) }
 
+// foreign reports whether the message is of another run than the queue.
+func (d *Delivery) foreign() bool {
+	e, err := d.Envelope()
+	return err == nil && e.RunUID != d.queue.uid
+}
+
 // Envelope decodes the message. Fields that this build does not know are
 // ignored. The verdict is in the error: a [VersionError] is worth another
 // attempt, by another worker ([tasks.RetryError]); a [MalformedError] and a

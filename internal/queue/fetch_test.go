@@ -285,3 +285,24 @@ func TestHeartbeatKeepsTheLease(t *testing.T) {
 		require.Zero(t, outstanding(t, q))
 	})
 }
+
+// TestFetchAfterTheStreamWasMadeAnew: who was cut off while the stream was deleted and
+// made for another run takes nothing from that.
+func TestFetchAfterTheStreamWasMadeAnew(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, overTCP(t))
+	old := b.create(t, 1)
+	require.NoError(t, old.Delete(t.Context()))
+	next := run
+	next.UID = "0198c0de-9"
+	q, err := b.conn.Create(t.Context(), next, caps(1))
+	require.NoError(t, err)
+	e := copies(1)[0]
+	e.RunUID = next.UID
+	require.NoError(t, q.Publish(t.Context(), []tasks.Envelope{e}))
+	_, err = old.Fetch(t.Context(), tasks.StageCopy, later)
+	require.ErrorIs(t, err, queue.ErrGone)
+	d := fetch(t, q)
+	require.Equal(t, 2, d.Attempt(), "it was handed back")
+	require.NoError(t, d.Ack(t.Context()))
+}

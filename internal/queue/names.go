@@ -36,10 +36,12 @@ const (
 	HeaderKind    = "Pgconvoy-Kind"
 
 	// Metadata of the stream.
-	MetaRunUID  = "pgconvoy.run_uid"
-	MetaVersion = "pgconvoy.version"
-	MetaSource  = "pgconvoy.source"
-	MetaTarget  = "pgconvoy.target"
+	MetaRunUID   = "pgconvoy.run_uid"
+	MetaVersion  = "pgconvoy.version"
+	MetaSource   = "pgconvoy.source"
+	MetaTarget   = "pgconvoy.target"
+	MetaDatabase = "pgconvoy.database" // of this name on both sides, in a run of several
+	MetaFollow   = "pgconvoy.follow"   // true if others come after it
 )
 
 // Limits.

@@ -40,11 +40,17 @@ type pull struct {
 //
 // When ctx is done Fetch returns its error at once; a task that arrives in
 // that moment goes back to the queue, and counts as an attempt. It returns
-// [ErrGone] when stream or consumer do not exist, [ErrClosed] after Close, and
-// a [TransientError] when the connection is lost or the server has trouble;
-// the caller then pauses before the next Fetch.
+// [ErrGone] when stream or consumer do not exist or are of another run by now,
+// [ErrClosed] after Close, and a [TransientError] when the connection is lost or
+// the server has trouble; the caller then pauses before the next Fetch.
 func (q *Queue) Fetch(ctx context.Context, stage tasks.Stage, wait time.Duration) (*Delivery, error) {
 	d, err := q.fetch(ctx, stage, max(wait, time.Millisecond))
+	if err == nil && d != nil && d.foreign() {
+		// The stream may have been made anew for another run while this side was cut off.
+		if _, gone := q.info(ctx); errors.Is(gone, ErrGone) {
+			err = errors.Join(gone, d.Nak(0))
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("fetch task of stage %s: %w", stage, err)
 	}

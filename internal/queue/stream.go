@@ -20,6 +20,9 @@ type Queue struct {
 	uid     string
 	stream  string
 	ackWait time.Duration
+
+	database string // in place of those that the URIs name, "" for these
+	follow   bool   // other databases come after it
 }
 
 // Create makes the stream of the run and one consumer per stage, what all runs
@@ -75,7 +78,7 @@ func (c *Conn) create(ctx context.Context, run tasks.RunID, caps map[tasks.Stage
 	if err := c.ensureShared(ctx); err != nil {
 		return nil, err
 	}
-	q := &Queue{conn: c, run: run.Name, uid: run.UID, stream: StreamName(run.Name)}
+	q := &Queue{conn: c, run: run.Name, uid: run.UID, stream: StreamName(run.Name), database: run.Database, follow: run.Follow}
 	for _, stage := range tasks.Stages() {
 		config, err := c.ensureConsumer(ctx, q.stream, c.consumerConfig(run.Name, stage, caps[stage]))
 		if err != nil {
@@ -143,7 +146,12 @@ func (c *Conn) ensureConsumer(ctx context.Context, stream string, config jetstre
 // that keeps a task from being queued twice, with no time limit and over
 // restarts. Nothing expires by age: that would drop tasks in flight.
 func (c *Conn) streamConfig(run tasks.RunID) jetstream.StreamConfig {
-	meta := map[string]string{MetaRunUID: run.UID, MetaVersion: c.opts.Version, MetaSource: run.FP.Source, MetaTarget: run.FP.Target}
+	meta := map[string]string{
+		MetaRunUID: run.UID, MetaVersion: c.opts.Version, MetaSource: run.FP.Source, MetaTarget: run.FP.Target, MetaDatabase: run.Database,
+	}
+	if run.Follow {
+		meta[MetaFollow] = "true"
+	}
 	maps.DeleteFunc(meta, func(_, value string) bool { return value == "" })
 	return jetstream.StreamConfig{
 		Name:                 StreamName(run.Name),
@@ -225,6 +233,7 @@ func (c *Conn) open(ctx context.Context, run string) (*Queue, error) {
 	if q.uid, err = uidOf(info); err != nil {
 		return nil, err
 	}
+	q.database, q.follow = info.Config.Metadata[MetaDatabase], info.Config.Metadata[MetaFollow] == "true"
 	for _, stage := range tasks.Stages() {
 		info, err := c.consumerInfo(ctx, q.stream, stage)
 		if err != nil {
@@ -237,6 +246,13 @@ func (c *Conn) open(ctx context.Context, run string) (*Queue, error) {
 
 // RunUID returns the unique identifier of the run that the queue belongs to.
 func (q *Queue) RunUID() string { return q.uid }
+
+// Database returns the name of the database, on both sides, that the tasks are
+// about, "" if it is the one that the connection strings name.
+func (q *Queue) Database() string { return q.database }
+
+// Follow reports whether other databases of the same run come after this one.
+func (q *Queue) Follow() bool { return q.follow }
 
 // AckWait returns how long a delivery stays leased without a heartbeat. A
 // holder beats four times in it.

@@ -237,3 +237,20 @@ func TestGone(t *testing.T) {
 		require.NoError(t, q.Purge(t.Context()), "idempotent")
 	})
 }
+
+// TestQueueNamesItsDatabase: who opens the queue of a run of several databases learns
+// which it is about, and whether others come after it.
+func TestQueueNamesItsDatabase(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, overTCP(t))
+	for _, of := range []tasks.RunID{{Name: "one", UID: "u"}, {Name: "first", UID: "u", Database: `odd "db" ü`, Follow: true}, {Name: "last", UID: "u", Database: "last"}} {
+		made, err := b.conn.Create(t.Context(), of, caps(1))
+		require.NoError(t, err)
+		opened, err := b.conn.Open(t.Context(), of.Name)
+		require.NoError(t, err)
+		for _, q := range []*queue.Queue{made, opened} {
+			require.Equal(t, of.Database, q.Database())
+			require.Equal(t, of.Follow, q.Follow())
+		}
+	}
+}

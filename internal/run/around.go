@@ -35,7 +35,13 @@ func (p *Prepared) planSteps(ctx context.Context) error {
 	if in.Source, err = pg.ReadDatabase(ctx, p.checking); err != nil {
 		return err
 	}
-	if in.Target, err = pg.ReadDatabase(ctx, p.target); err != nil {
+	var first []tasks.Step
+	if p.member.missing() == "" {
+		in.Target, err = pg.ReadDatabase(ctx, p.target)
+	} else {
+		in.Target, first, err = p.futureDatabase(ctx, in.Source.Locale)
+	}
+	if err != nil {
 		return err
 	}
 	roles, notes, err := p.roles(ctx, in.Source)
@@ -44,9 +50,9 @@ func (p *Prepared) planSteps(ctx context.Context) error {
 	}
 	database := plan.DatabaseProperties(in)
 	for _, n := range slices.Concat(notes, database.Notes) {
-		p.Log.Warn(n)
+		p.warn(n)
 	}
-	p.steps, p.late = slices.Concat(roles, database.Steps), database.Late
+	p.steps, p.late = slices.Concat(first, roles, database.Steps), database.Late
 	if p.lodgers, err = p.findLodgers(ctx); err != nil {
 		return err
 	}

@@ -19,8 +19,19 @@ import (
 // what is copied, in one *config.ValidationError, or nil: how names are written,
 // and what the filter file holds. No server is asked.
 func ValidateChoice(c config.Config) error {
-	_, err := rulesOf(c)
-	return err
+	_, rules := rulesOf(c)
+	_, names := parseDatabases(c)
+	var found []config.Problem
+	for _, err := range []error{rules, names} {
+		var invalid *config.ValidationError
+		if errors.As(err, &invalid) {
+			found = append(found, invalid.Problems...)
+		}
+	}
+	if len(found) > 0 {
+		return &config.ValidationError{Problems: found}
+	}
+	return nil
 }
 
 // rulesOf reads the rules out of the configuration, and out of the filter file

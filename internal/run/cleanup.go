@@ -21,8 +21,12 @@ const dropChunk = 200
 
 // Cleanup drops from the target what an unfinished run made, then its ledger.
 // Of a complete run only the ledger is dropped, and of one that did not make the
-// tables. It is idempotent: what is not there is passed over.
+// tables. It is idempotent: what is not there is passed over. Of a run of several
+// databases it does so for each.
 func Cleanup(ctx context.Context, o Options) (err error) {
+	if o.Config.Several() {
+		return cleanupInstance(ctx, o, false)
+	}
 	target, err := connectTarget(ctx, o)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ func newPlanner(t *testing.T, binary, source, target string, args ...string) *pl
 	file := filepath.Join(t.TempDir(), "planner.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("source: {uri: \""+source+"\"}\ntarget: {uri: \""+target+"\"}\n"), 0o600))
 	p := &planner{Cmd: exec.CommandContext(t.Context(), binary, append(args, "--config", file)...)}
-	p.Stdout, p.Stderr = &p.out, &p.err
+	p.Stdout, p.Stderr, p.Dir = &p.out, &p.err, filepath.Dir(file) // it leaves reports there
 	return p
 }
 

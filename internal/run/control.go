@@ -50,7 +50,12 @@ func Scale(ctx context.Context, o Options, caps map[tasks.Stage]int) error {
 
 // change records what somebody wants of an unfinished run, and applies it to the
 // queue if no planner does that.
-func change(ctx context.Context, o Options, record func(context.Context, *ledger.Ledger, *pg.Conn) error) error {
+func change(ctx context.Context, o Options, record func(context.Context, *ledger.Ledger, *pg.Conn) error) (err error) {
+	if o.Config.Several() {
+		if o, err = current(ctx, o); err != nil {
+			return err
+		}
+	}
 	target, l, err := unfinished(ctx, o)
 	if err != nil {
 		return err
@@ -122,8 +127,18 @@ const openQueueFor = 3 * time.Second
 
 // Retry makes failed tasks ready to be tried again, all that failed if no IDs are
 // given, and returns how many. The planner of the run takes them up at once; where
-// none is alive, [Resume] does.
+// none is alive, [Resume] does. Of a run of several databases, those of all of them
+// are meant.
 func Retry(ctx context.Context, o Options, ids []tasks.ID) (int, error) {
+	if o.Config.Several() {
+		total := 0
+		err := onUnfinished(ctx, o, func(ctx context.Context, o Options) error {
+			n, err := Retry(ctx, o, ids)
+			total += n
+			return err
+		})
+		return total, err
+	}
 	target, l, err := unfinished(ctx, o)
 	if err != nil {
 		return 0, err
@@ -152,6 +167,9 @@ type Cancellation struct {
 // ended at once, and then everything that the run made is dropped, its ledger
 // and its stream with it, unless it is to be kept.
 func Cancel(ctx context.Context, o Options, how Cancellation) error {
+	if o.Config.Several() {
+		return cancelInstance(ctx, o, how)
+	}
 	target, l, err := unfinished(ctx, o)
 	if err != nil {
 		return err
@@ -167,7 +185,7 @@ func Cancel(ctx context.Context, o Options, how Cancellation) error {
 	if err := stopWork(ctx, o, l, target, how); err != nil {
 		return err
 	}
-	if err := awaitOwn(ctx, o, target); err != nil {
+	if err := awaitOwn(ctx, o, target, ledger.Own); err != nil {
 		return err
 	}
 	// The planner may have made the queue anew before it saw the wish.
@@ -205,13 +223,14 @@ func stopWork(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Conn,
 	return endSessions(ctx, o, l, target)
 }
 
-// awaitOwn waits until the planner of the run, which has seen the wish, is gone.
-func awaitOwn(ctx context.Context, o Options, target *pg.Conn) error {
+// awaitOwn waits until the planner of the run, which has seen the wish, is gone, and
+// this session owns what that did.
+func awaitOwn(ctx context.Context, o Options, target *pg.Conn, own func(context.Context, *pg.Conn) (bool, error)) error {
 	tick := time.NewTicker(lookEvery / 4)
 	defer tick.Stop()
 	told := false
 	for {
-		owned, err := ledger.Own(ctx, target)
+		owned, err := own(ctx, target)
 		if err != nil || owned {
 			return err
 		}

@@ -64,6 +64,22 @@ func createLike(ctx context.Context, o Options, l pg.Locale) (bool, error) {
 	return true, nil
 }
 
+// futureDatabase returns the target database as the run would make it, and how.
+func (p *Prepared) futureDatabase(ctx context.Context, l pg.Locale) (pg.Database, []tasks.Step, error) {
+	d := pg.Database{
+		Name: p.member.missing(), ConnLimit: -1, Mine: true, Locale: l,
+		Grants: []pg.DatabaseGrant{{Privilege: "CONNECT"}, {Privilege: "TEMPORARY"}}, // to everybody, as is the default
+	}
+	sql, err := plan.CreateDatabase(d.Name, l, p.target.Major(), p.around)
+	if err != nil {
+		return d, nil, err
+	}
+	if err := p.target.QueryRow(ctx, "SELECT current_user::text").Scan(&d.Owner); err != nil {
+		return d, nil, fmt.Errorf("read the role of the target: %w", err)
+	}
+	return d, []tasks.Step{{Label: sql, SQL: sql}}, nil
+}
+
 // connectAdmin connects to a database of the target's server that is always there,
 // and returns the name of the target database.
 func connectAdmin(ctx context.Context, o Options) (name string, c *pg.Conn, err error) {
@@ -72,15 +88,19 @@ func connectAdmin(ctx context.Context, o Options) (name string, c *pg.Conn, err 
 	if err != nil {
 		return "", nil, err
 	}
+	name, others := config.Database, []string{"postgres", "template1"}
+	if o.member != nil {
+		name, others = options.Database, append([]string{config.Database}, others...)
+	}
 	var errs []error
-	for _, options.Database = range []string{"postgres", "template1"} {
+	for _, options.Database = range others {
 		c, err := pg.Connect(ctx, options)
 		if err == nil {
-			return config.Database, c, nil
+			return name, c, nil
 		}
 		errs = append(errs, err)
 	}
-	return "", nil, fmt.Errorf("create the target database %q: %w", config.Database, errors.Join(errs...))
+	return "", nil, fmt.Errorf("create the target database %q: %w", name, errors.Join(errs...))
 }
 
 // unmake drops the database that the run has made, when it comes to nothing before

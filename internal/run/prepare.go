@@ -192,9 +192,10 @@ func (p *Prepared) beginPreflight(ctx context.Context) (*check.Preflight, error)
 	var toolsErr error
 	p.tools, toolsErr = pg.FindTools(ctx, p.Config.PGBindir, p.source.Major(), p.target.Major())
 	return check.Begin(ctx, check.Input{
-		Source: p.source, Target: p.target, Connections: connections(p.Config), Tools: p.tools, ToolsErr: toolsErr,
+		Source: p.source, Target: p.target, Connections: connections(p.Options), Tools: p.tools, ToolsErr: toolsErr,
 		Around: p.around, Roles: p.Config.Roles != config.RolesNone, RolePasswords: p.Config.RolePasswords,
 		Choice: check.Choice{Scope: p.scope, Without: p.without, Found: found}, Only: p.only, Truncate: p.Config.Truncate, Clones: p.clones,
+		Absent: p.member.missing(),
 	})
 }
 
@@ -223,7 +224,7 @@ func (p *Prepared) finish(ctx context.Context, preflight *check.Preflight) error
 		return err
 	}
 	for _, f := range findings.Warnings() {
-		p.Log.Warn(f.What, "check", f.Check, "hint", f.Hint)
+		p.warn(f.What, "check", f.Check, "hint", f.Hint)
 	}
 	if err := findings.Err(); err != nil {
 		return err
@@ -235,12 +236,15 @@ func (p *Prepared) finish(ctx context.Context, preflight *check.Preflight) error
 // connections returns how many sessions the run opens at most: a task has one
 // on the target, those that read rows or values have one on the source, and
 // the planner has one on each side, beside pg_dump or the one that records a
-// failure. Before there are tasks, the planner has two on the source.
-func connections(c config.Config) check.Connections {
-	return check.Connections{
-		Source: c.Caps.Copy + c.Caps.Blob + c.Caps.Misc + 2,
-		Target: c.Caps.Total() + 2,
+// failure. Before there are tasks, the planner has two on the source. One more
+// on the target holds a run of several databases together.
+func connections(o Options) check.Connections {
+	c := o.Config.Caps
+	n := check.Connections{Source: c.Copy + c.Blob + c.Misc + 2, Target: c.Total() + 2}
+	if o.member != nil {
+		n.Target++
 	}
+	return n
 }
 
 func (p *Prepared) fingerprints(ctx context.Context) (err error) {
@@ -443,6 +447,9 @@ func planOptions(c config.Config) plan.Options {
 
 // sameText reports whether text hashes alike on both sides.
 func (p *Prepared) sameText(ctx context.Context) (bool, error) {
+	if p.member.missing() != "" {
+		return true, nil // it will be made like the source's
+	}
 	var text [2]string
 	for i, c := range []*pg.Conn{p.source, p.target} {
 		err := c.QueryRow(ctx, `SELECT pg_catalog.pg_encoding_to_char(encoding) || ' ' || datcollate || ' ' || datctype

@@ -45,8 +45,14 @@ func Resume(ctx context.Context, o Options, how Resumption) (report tasks.Report
 		return report, err
 	}
 	if state == tasks.RunComplete {
-		o.Log.Info("run is complete already", "run", o.Config.Run)
-		return r.clearAway(ctx)
+		emptied, err := o.member.emptied(ctx, l, p.target)
+		if err != nil {
+			return report, err
+		}
+		if len(emptied) == 0 {
+			o.Log.Info("run is complete already", "run", o.Config.Run)
+			return r.clearAway(ctx)
+		}
 	}
 	if err := r.takeOver(ctx); err != nil {
 		return report, err
@@ -63,7 +69,7 @@ func (r *running) clearAway(ctx context.Context) (tasks.Report, error) {
 	if err != nil {
 		return report, err
 	}
-	q, err := r.conn.Create(ctx, r.ledger.Run(), fleet.StageNumbers(r.Config.Caps)) // it may be gone already, its keepers not
+	q, err := r.conn.Create(ctx, r.member.identify(r.ledger.Run()), fleet.StageNumbers(r.Config.Caps)) // it may be gone already, its keepers not
 	if err != nil {
 		return report, err
 	}
@@ -191,7 +197,7 @@ func (r *running) standBy(ctx context.Context) (tasks.RunState, error) {
 	if err != nil {
 		return "", err
 	}
-	r.keeper = fleet.NewKeeper(q, r.ledger, fleet.FromConfig(r.Config, r.Version, r.Log))
+	r.keeper = fleet.NewKeeper(q, r.ledger, r.fleetOptions())
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {

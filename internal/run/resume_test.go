@@ -38,6 +38,7 @@ func startPlannerWith(t *testing.T, binary string, o run.Options, settings []str
 		fmt.Sprint("PGCONVOY_SPLIT_LARGER_THAN=", int64(c.Split.LargerThan)), fmt.Sprint("PGCONVOY_SPLIT_MAX_PARTS=", c.Split.MaxParts),
 		fmt.Sprint("PGCONVOY_BUNDLE_MAX_TABLE=", int64(c.Bundle.MaxTable)))
 	p.Env = append(p.Env, settings...)
+	p.Dir = t.TempDir() // it leaves reports there
 	return p.launch(t)
 }
 

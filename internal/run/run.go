@@ -51,12 +51,22 @@ type Options struct {
 	// dropped. If it fails, the ledger stays. It may be nil.
 	KeepReport func(tasks.Report) error
 
-	made bool // the target database was made for this run
+	made   bool    // the target database was made for this run
+	member *member // of a run of several databases; nil if this is all of it
 }
 
 // database returns how the planner connects to one side.
 func (o Options) database(side pg.Side) pg.Options {
-	return fleet.Database(o.Config, side, "pgconvoy planner")
+	d := fleet.Database(o.Config, side, "pgconvoy planner")
+	d.Database = o.member.database(side)
+	return d
+}
+
+// fleetOptions returns how the workers of this process work.
+func (o Options) fleetOptions() fleet.Options {
+	f := fleet.FromConfig(o.Config, o.Version, o.Log)
+	f.Source.Database, f.Target.Database = o.member.database(pg.Source), o.member.database(pg.Target)
+	return f
 }
 
 // Run copies the source into the target and returns what it did. If the run
@@ -89,6 +99,10 @@ func Run(ctx context.Context, o Options) (report tasks.Report, err error) {
 
 // openQueue connects to the queue, or starts an embedded one.
 func openQueue(ctx context.Context, o Options) (*queue.Conn, func(), error) {
+	if o.member != nil {
+		conn, err := o.member.shared.queue(ctx, o)
+		return conn, func() {}, err
+	}
 	qo := fleet.QueueOptions(o.Config, "planner", o.Log)
 	qo.Version, qo.AckWait = o.Version, o.AckWait
 	stopServer := func() {}
@@ -152,8 +166,12 @@ func (p *Prepared) writeLedger(ctx context.Context) (*ledger.Ledger, error) {
 	l, err := ledger.Create(ctx, p.target, ledger.New{
 		Run:     tasks.RunID{Name: p.Config.Run, UID: uid.String(), FP: p.fingerprint},
 		Version: p.Version, ConfigDigest: configDigest(p.Config), Without: p.without, Sections: p.only, Planner: fleet.Name(), Snapshot: p.snapshot, Mark: mark, Archive: archive,
+		Instance: p.member.instance(),
 	}, p.Plan)
 	if err != nil {
+		return nil, err
+	}
+	if err := p.member.inherit(ctx, l, p.target); err != nil {
 		return nil, err
 	}
 	p.Log.Info("plan written to the ledger", "run", p.Config.Run, "tasks", len(p.Plan.Tasks), "tables", len(p.Plan.Tables))
@@ -246,7 +264,7 @@ func (r *running) work(ctx context.Context) error {
 
 // openStream makes the queue of the run, or finds it, as people want it to be.
 func (r *running) openStream(ctx context.Context) error {
-	q, err := r.conn.Create(ctx, r.ledger.Run(), fleet.StageNumbers(r.Config.Caps))
+	q, err := r.conn.Create(ctx, r.member.identify(r.ledger.Run()), fleet.StageNumbers(r.Config.Caps))
 	if err != nil {
 		return err
 	}
@@ -279,7 +297,7 @@ func (r *running) current() (*queue.Queue, <-chan struct{}) {
 func (r *running) startKeeper(ctx context.Context) error {
 	q, _ := r.current()
 	if r.keeper == nil {
-		r.keeper = fleet.NewKeeper(q, r.ledger, fleet.FromConfig(r.Config, r.Version, r.Log))
+		r.keeper = fleet.NewKeeper(q, r.ledger, r.fleetOptions())
 	}
 	if s := r.prepared.snapshot; s.Name != "" && !r.compares {
 		return r.adopt(ctx, r.prepared.source, tasks.SnapshotRef{ID: 1, Name: s.Name, Text: s.Text})
@@ -289,7 +307,7 @@ func (r *running) startKeeper(ctx context.Context) error {
 
 // runWorkers runs the workers of this process, also when the queue is made anew.
 func (r *running) runWorkers(ctx context.Context) error {
-	o := fleet.FromConfig(r.Config, r.Version, r.Log)
+	o := r.fleetOptions()
 	o.Idle = 0 // the planner decides when nothing is left to do
 	o.Keeper = r.keeper
 	for {
@@ -337,9 +355,13 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 		r.recordEnd(ctx, target, runErr)
 	}
 	report, err := r.ledger.Report(ctx, target)
+	if err == nil {
+		err = r.member.bequeath(ctx, r.ledger, target)
+	}
 	if err != nil {
 		return report, errors.Join(runErr, err)
 	}
+	report.Database = r.member.database(pg.Target)
 	if r.Progress != nil {
 		if err := r.show(ctx); err != nil {
 			r.Log.Debug("the end of the run is not shown", "err", err)
@@ -382,7 +404,9 @@ func Report(ctx context.Context, o Options) (tasks.Report, error) {
 	if err != nil {
 		return tasks.Report{}, err
 	}
-	return l.Report(ctx, target)
+	report, err := l.Report(ctx, target)
+	report.Database = o.member.database(pg.Target)
+	return report, err
 }
 
 // dropLedger drops the ledger of a complete run, unless it is to be kept.
@@ -398,7 +422,8 @@ func (r *running) dropLedger(ctx context.Context, target *pg.Conn) error {
 
 // leaveQueue deletes the queue of a complete run. Otherwise it stays, so that
 // workers elsewhere stay with the run and keep its snapshot; nothing new is
-// given out, and what they have in hand is waited for.
+// given out, and what they have in hand is waited for. If another database comes
+// next, the workers are needed there.
 func (r *running) leaveQueue(ctx context.Context, target *pg.Conn, q *queue.Queue, runErr error) {
 	if runErr == nil {
 		r.deleteQueue(ctx, q)
@@ -408,6 +433,12 @@ func (r *running) leaveQueue(ctx context.Context, target *pg.Conn, q *queue.Queu
 		r.Log.Warn("queue could not be paused", "err", err)
 	}
 	r.drain(ctx, target)
+	if r.member == nil || endsAll(runErr) {
+		return
+	}
+	if err := errors.Join(q.Delete(ctx), q.Forget(ctx)); err != nil {
+		r.Log.Warn("stream of the run could not be deleted", "err", err)
+	}
 }
 
 // deleteFor is how long the planner of a run that has ended waits for a server

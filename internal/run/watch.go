@@ -81,7 +81,8 @@ func (r *running) show(ctx context.Context) error {
 	if err := lookInto(ctx, &s, r.prepared.target); err != nil {
 		return err
 	}
-	s.Planner, s.Workers, s.Warnings, s.Bottleneck = fleet.Name(), r.workers, r.warnings, r.bottleneck
+	s.Planner, s.Database = fleet.Name(), r.member.database(pg.Target)
+	s.Workers, s.Warnings, s.Bottleneck = r.workers, r.warnings, r.bottleneck
 	r.Progress(s)
 	return nil
 }
@@ -129,7 +130,7 @@ func (r *running) status(ctx context.Context, workers fleetAnswer) (tasks.RunSta
 	if err != nil {
 		return s, err
 	}
-	s.Planner = fleet.Name()
+	s.Planner, s.Database = fleet.Name(), r.member.database(pg.Target)
 	if err := lookInto(ctx, &s, target); err != nil {
 		return s, err
 	}
@@ -352,6 +353,7 @@ func ledgerStatus(ctx context.Context, o Options) (tasks.RunStatus, error) {
 	if err != nil {
 		return s, err
 	}
+	s.Database = o.member.database(pg.Target)
 	if err := lookInto(ctx, &s, target); err != nil {
 		return s, err
 	}
@@ -388,6 +390,9 @@ var ErrEnded = errors.New("the run has ended: it is complete, or it was cancelle
 // does one that has failed or was cancelled, without an error; a run that is gone is
 // [ErrEnded].
 func Watch(ctx context.Context, o Options, show func(tasks.RunStatus)) error {
+	if o.Config.Several() && o.Config.Target.URI != "" {
+		return watchInstance(ctx, o, show)
+	}
 	o.Config.Source.URI = "" // nothing that is shown comes from there
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -417,7 +422,11 @@ func Runs(ctx context.Context, o Options) ([]tasks.RunStatus, error) {
 	var list []tasks.RunStatus
 	var errs []error
 	if o.Config.Target.URI != "" {
-		found, err := ledgerRuns(ctx, o)
+		look := ledgerRuns
+		if o.Config.Several() {
+			look = instanceRuns
+		}
+		found, err := look(ctx, o)
 		list, errs = append(list, found...), append(errs, err)
 	}
 	if !o.Config.Embedded() {

@@ -28,6 +28,9 @@ type RunID struct {
 	Name string
 	UID  string
 	FP   Fingerprint
+
+	Database string // to connect to in place of those that the URIs name; "" unless the run is of several
+	Follow   bool   // other databases come after it
 }
 
 // Envelope returns the message for a task of the run.

@@ -9,6 +9,7 @@ import (
 type Report struct {
 	Run      string        `json:"run"`
 	RunUID   string        `json:"run_uid"`
+	Database string        `json:"database,omitempty"` // which one, if the run is of several
 	State    RunState      `json:"state"`
 	Snapshot string        `json:"snapshot"` // pg_current_snapshot() of the source
 	Version  string        `json:"version"`  // of the planner

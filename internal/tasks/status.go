@@ -97,6 +97,7 @@ type DeadLetter struct {
 type RunStatus struct {
 	Run        string         `json:"run"`
 	RunUID     string         `json:"run_uid"`
+	Database   string         `json:"database,omitempty"` // which one, if the run is of several
 	State      RunState       `json:"state"`
 	Paused     bool           `json:"paused,omitempty"`
 	Planner    string         `json:"planner,omitempty"` // host/pid of the planner that owns the run, "" if none does

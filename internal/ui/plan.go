@@ -31,20 +31,24 @@ type taskJSON struct {
 	Spec   json.RawMessage `json:"spec"`
 }
 
+// planForPrograms has empty lists, not null, for who reads them.
+func planForPrograms(p tasks.Plan) planJSON {
+	out := planJSON{
+		Steps:  append([]tasks.Step{}, p.Steps...),
+		Tables: append([]tasks.PlannedTable{}, p.Tables...), Tasks: make([]taskJSON, 0, len(p.Tasks)), Skipped: append([]tasks.Skipped{}, p.Skipped...),
+		Critical: append([]tasks.CriticalTask{}, p.Critical...),
+	}
+	for _, t := range p.Tasks {
+		out.Tasks = append(out.Tasks, taskJSON{t.ID, t.Kind, t.Kind.Stage(), t.Group, t.Wave, t.Needs, t.Weight, t.Spec})
+	}
+	return out
+}
+
 // Plan prints a plan: for people the tables and the number of tasks of each
 // kind, for programs everything.
 func Plan(w io.Writer, form string, p tasks.Plan) error {
 	if form == JSON {
-		// Empty lists, not null, for who reads them.
-		out := planJSON{
-			Steps:  append([]tasks.Step{}, p.Steps...),
-			Tables: append([]tasks.PlannedTable{}, p.Tables...), Tasks: make([]taskJSON, 0, len(p.Tasks)), Skipped: append([]tasks.Skipped{}, p.Skipped...),
-			Critical: append([]tasks.CriticalTask{}, p.Critical...),
-		}
-		for _, t := range p.Tasks {
-			out.Tasks = append(out.Tasks, taskJSON{t.ID, t.Kind, t.Kind.Stage(), t.Group, t.Wave, t.Needs, t.Weight, t.Spec})
-		}
-		return writeJSON(w, out)
+		return writeJSON(w, planForPrograms(p))
 	}
 	for _, s := range p.Steps {
 		fmt.Fprintf(w, "first: %s\n", oneLine(s.Label))

@@ -21,6 +21,7 @@ const rateOver = 30 * time.Second
 type Progress struct {
 	Color bool
 
+	run   string // whose moments these are
 	seen  []moment
 	tasks map[string]moment // of running tasks, when they were first seen
 }
@@ -42,6 +43,9 @@ type Outlook struct {
 
 // Add takes the next status.
 func (p *Progress) Add(s tasks.RunStatus) Outlook {
+	if s.RunUID != p.run { // about the next one of several databases
+		p.run, p.seen, p.tasks = s.RunUID, nil, nil
+	}
 	done, all := s.Work()
 	now := moment{at: s.At, bytes: s.Bytes, work: done}
 	for _, r := range s.Running {
@@ -98,6 +102,9 @@ func (p *Progress) Frame(s tasks.RunStatus, columns, rows int) []string {
 // bar draws the line of the whole run: what it lacks room for is left out.
 func (p *Progress) bar(s tasks.RunStatus, o Outlook, columns int) string {
 	state := s.Run
+	if s.Database != "" {
+		state += ", " + oneLine(s.Database)
+	}
 	if s.Paused {
 		state += " (paused)"
 	}

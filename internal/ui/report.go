@@ -44,6 +44,30 @@ func Report(w io.Writer, form string, r tasks.Report) error {
 }
 
 func writeEnd(w io.Writer, r tasks.Report) error {
+	writeRemarks(w, r)
+	_, err := fmt.Fprintf(w, "\nrun %s is %s: %s rows, %s of %d tables in %s; %s\n",
+		r.Run, r.State, Count(r.Rows), Bytes(r.Bytes), len(r.Tables), Duration(r.Elapsed), verified(r))
+	if err != nil {
+		return fmt.Errorf("write summary: %w", err)
+	}
+	return nil
+}
+
+// verified says how the copy was compared with the source.
+func verified(r tasks.Report) string {
+	if r.Verified == "" {
+		return "not compared"
+	}
+	return r.Verified + " compared: equal"
+}
+
+// remarkable reports whether there are remarks on the run.
+func remarkable(r tasks.Report) bool {
+	return len(r.Skipped)+len(r.Failures)+len(r.Notes) > 0 || len(r.Snapshots) > 1 || r.Inconsistent != ""
+}
+
+// writeRemarks prints what a person should know of a run, each after an empty line.
+func writeRemarks(w io.Writer, r tasks.Report) {
 	if len(r.Skipped) > 0 {
 		fmt.Fprintln(w, "\nskipped:")
 		for _, s := range r.Skipped {
@@ -72,14 +96,4 @@ func writeEnd(w io.Writer, r tasks.Report) error {
 	if r.Inconsistent != "" {
 		fmt.Fprintf(w, "\nNOT CONSISTENT: tables may be of different moments: %s\n", r.Inconsistent)
 	}
-	verified := "not compared"
-	if r.Verified != "" {
-		verified = r.Verified + " compared: equal"
-	}
-	_, err := fmt.Fprintf(w, "\nrun %s is %s: %s rows, %s of %d tables in %s; %s\n",
-		r.Run, r.State, Count(r.Rows), Bytes(r.Bytes), len(r.Tables), Duration(r.Elapsed), verified)
-	if err != nil {
-		return fmt.Errorf("write summary: %w", err)
-	}
-	return nil
 }

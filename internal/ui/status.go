@@ -140,7 +140,11 @@ func Runs(w io.Writer, form string, list []tasks.RunStatus) error {
 		for _, n := range s.Tasks {
 			total += n
 		}
-		t.add(s.Run, string(s.State), s.Started.UTC().Format(time.RFC3339), fmt.Sprint(total), fmt.Sprint(s.Tasks[tasks.Done]),
+		name := s.Run
+		if s.Database != "" {
+			name += " (" + s.Database + ")"
+		}
+		t.add(name, string(s.State), s.Started.UTC().Format(time.RFC3339), fmt.Sprint(total), fmt.Sprint(s.Tasks[tasks.Done]),
 			fmt.Sprint(s.Tasks[tasks.Failed]), Count(s.Rows), orNone(s.Planner))
 	}
 	return t.write(w)

@@ -1,5 +1,5 @@
 CREATE SCHEMA pgconvoy;
-COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 4';
+COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 5';
 CREATE TABLE pgconvoy.run (
     run text PRIMARY KEY,
     uid text NOT NULL,
@@ -19,6 +19,13 @@ CREATE TABLE pgconvoy.run (
     inconsistent text,              -- why rows may be of different snapshots, by a person's explicit word
     created_at timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz
+);
+-- Of a run of several databases, each of which has a ledger of its own.
+CREATE TABLE pgconvoy.instance (
+    run text PRIMARY KEY,
+    uid text NOT NULL,              -- of the run of all of them
+    databases text[] NOT NULL,      -- in the order of the run
+    complete bool NOT NULL DEFAULT false    -- all of them are, and the ledgers are being dropped
 );
 -- A crash of the target empties it, as it empties every unlogged table that was copied.
 CREATE UNLOGGED TABLE pgconvoy.intact (run text PRIMARY KEY);
