@@ -48,7 +48,8 @@ type Connections struct {
 type probe struct {
 	Input
 	source, target *server
-	sameServer     bool // both databases are in one cluster
+	sameServer     bool                    // both databases are in one cluster
+	limits         [2][]tasks.SessionLimit // on the sessions of source and target
 	ledger         ledgerState
 	named          NamedRoles // once checkRoles has been carried out
 
@@ -187,6 +188,12 @@ func Begin(ctx context.Context, in Input) (*Preflight, error) {
 
 // Passing reports whether no check has failed so far.
 func (f *Preflight) Passing() bool { return f.err == nil && len(f.found.Blockers()) == 0 }
+
+// SessionLimits returns the limits on the sessions of source and target, with what
+// the run needs of each. They are known after [Begin], if the databases can be a pair.
+func (f *Preflight) SessionLimits() (source, target []tasks.SessionLimit) {
+	return f.probe.limits[0], f.probe.limits[1]
+}
 
 // Finish carries out the other checks and returns the findings of all.
 func (f *Preflight) Finish(ctx context.Context) (Findings, error) {

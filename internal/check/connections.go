@@ -3,6 +3,8 @@ package check
 import (
 	"context"
 	"fmt"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // slots is how many sessions a server, a database and a role may have, and how
@@ -58,7 +60,8 @@ func checkConnections(ctx context.Context, p *probe) (Findings, error) {
 				rows[0].RoleInUse--
 			}
 		}
-		found = append(found, slotFindings(s, rows[0], needs[i], other)...)
+		p.limits[i] = rows[0].limits(needs[i], other)
+		found = append(found, limitFindings(s, p.limits[i])...)
 	}
 	return found, nil
 }
@@ -66,26 +69,49 @@ func checkConnections(ctx context.Context, p *probe) (Findings, error) {
 // slotUse is what the run's other side takes of the same server.
 type slotUse struct{ server, role int }
 
-func slotFindings(s *server, have slots, need int, other slotUse) Findings {
+// The limits on sessions, as [tasks.SessionLimit] names them.
+const (
+	ofServer   = "server"
+	ofDatabase = "database"
+	ofRole     = "role"
+)
+
+// limits returns the limits that there are, with what the run needs of each.
+func (have slots) limits(need int, other slotUse) []tasks.SessionLimit {
+	list := []tasks.SessionLimit{{Of: ofServer, Max: have.Max, Reserved: have.Reserved, Used: have.Used, Needed: need + other.server}}
+	if have.DatabaseLimit >= 0 {
+		list = append(list, tasks.SessionLimit{Of: ofDatabase, Max: have.DatabaseLimit, Used: have.InUse, Needed: need})
+	}
+	if have.RoleLimit >= 0 {
+		list = append(list, tasks.SessionLimit{Of: ofRole, Max: have.RoleLimit, Used: have.RoleInUse, Needed: need + other.role})
+	}
+	return list
+}
+
+// limitFindings returns a blocker for each limit that the run would exceed.
+func limitFindings(s *server, limits []tasks.SessionLimit) Findings {
 	var found Findings
 	caps := "or lower slots and caps in the configuration"
-	if free := have.Max - have.Reserved - have.Used; need+other.server > free {
-		found = append(found, blocker("connections",
-			fmt.Sprintf("close sessions there, or on the %s: ALTER SYSTEM SET max_connections = %d; and restart it; %s",
-				s.Side(), need+other.server+have.Reserved+have.Used, caps),
-			"the run needs %s to the server of the %s, which has %d free (max_connections %d, reserved %d, used %d)",
-			plural(need+other.server, "connection"), s.place(), max(free, 0), have.Max, have.Reserved, have.Used))
-	}
-	if free := have.DatabaseLimit - have.InUse; have.DatabaseLimit >= 0 && need > free {
-		found = append(found, blocker("connections",
-			fmt.Sprintf("on the %s: ALTER DATABASE %s CONNECTION LIMIT %d; %s", s.Side(), quoteIdent(s.Facts.Database), need+have.InUse, caps),
-			"the run needs %s to the %s, whose limit of %d leaves %d", plural(need, "connection"), s.place(), have.DatabaseLimit, max(free, 0)))
-	}
-	if free := have.RoleLimit - have.RoleInUse; have.RoleLimit >= 0 && need+other.role > free {
-		found = append(found, blocker("connections",
-			fmt.Sprintf("on the %s: ALTER ROLE %s CONNECTION LIMIT %d; %s", s.Side(), s.role(), need+other.role+have.RoleInUse, caps),
-			"the run needs %s as role %s of the %s, whose limit of %d leaves %d",
-			plural(need+other.role, "connection"), s.role(), s.Side(), have.RoleLimit, max(free, 0)))
+	for _, l := range limits {
+		if l.Needed <= l.Free() {
+			continue
+		}
+		wanted := plural(l.Needed, "connection")
+		switch l.Of {
+		case ofServer:
+			found = append(found, blocker("connections",
+				fmt.Sprintf("close sessions there, or on the %s: ALTER SYSTEM SET max_connections = %d; and restart it; %s", s.Side(), l.Needed+l.Reserved+l.Used, caps),
+				"the run needs %s to the server of the %s, which has %d free (max_connections %d, reserved %d, used %d)",
+				wanted, s.place(), l.Free(), l.Max, l.Reserved, l.Used))
+		case ofDatabase:
+			found = append(found, blocker("connections",
+				fmt.Sprintf("on the %s: ALTER DATABASE %s CONNECTION LIMIT %d; %s", s.Side(), quoteIdent(s.Facts.Database), l.Needed+l.Used, caps),
+				"the run needs %s to the %s, whose limit of %d leaves %d", wanted, s.place(), l.Max, l.Free()))
+		case ofRole:
+			found = append(found, blocker("connections",
+				fmt.Sprintf("on the %s: ALTER ROLE %s CONNECTION LIMIT %d; %s", s.Side(), s.role(), l.Needed+l.Used, caps),
+				"the run needs %s as role %s of the %s, whose limit of %d leaves %d", wanted, s.role(), s.Side(), l.Max, l.Free()))
+		}
 	}
 	return found
 }

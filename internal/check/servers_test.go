@@ -10,6 +10,7 @@ import (
 
 	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 func TestExtensions(t *testing.T) {
@@ -191,6 +192,13 @@ func TestConnections(t *testing.T) {
 		require.Equal(t, check.Blocker, f.Level)
 	}
 	require.Contains(t, found[0].Hint, "CONNECTION LIMIT 14")
+	begun, err := check.Begin(t.Context(), b.input(t))
+	require.NoError(t, err)
+	source, limits := begun.SessionLimits()
+	require.Len(t, source, 1)
+	require.Equal(t, []tasks.SessionLimit{
+		{Of: "server", Max: 20, Reserved: 4, Needed: 14}, {Of: "database", Max: 11, Needed: 14}, {Of: "role", Max: 10, Needed: 14},
+	}, limits)
 	target.Exec(t, fmt.Sprintf("ALTER ROLE %s CONNECTION LIMIT 14; ALTER DATABASE %s CONNECTION LIMIT 14", role, b.target.Name))
 	require.Empty(t, b.run(t))
 }

@@ -22,6 +22,8 @@ type Catalog struct {
 	MatViews        []MatView
 	ExtensionConfig []ConfigTable
 	LargeObjects    []uint32 // the first oid of every thousand, and the last oid of all
+
+	LargeObjectBytes int64 // their rows and their index
 }
 
 // Relation is a table, partitioned or not, of which the snapshot knows.
@@ -96,6 +98,7 @@ type MatView struct {
 	Schema, Name string
 	Populated    bool
 	Reads        []uint32 // materialized views, directly or through views
+	Bytes        int64    // with TOAST and indexes
 }
 
 // ConfigTable is a table, or sequence, whose contents an extension has
@@ -342,7 +345,8 @@ func (cat *Catalog) readMatViews(ctx context.Context, c *Conn, without Without) 
 		JOIN pg_catalog.pg_class o ON o.oid = d.refobjid AND o.relkind IN ('v', 'm')
 		WHERE g.kind = 'v')
 	SELECT c.oid, n.nspname::text, c.relname::text, c.relispopulated,
-		ARRAY(SELECT g.id FROM reading g WHERE g.view = c.oid AND g.kind = 'm' AND g.id <> c.oid ORDER BY g.id)
+		ARRAY(SELECT g.id FROM reading g WHERE g.view = c.oid AND g.kind = 'm' AND g.id <> c.oid ORDER BY g.id),
+		coalesce(pg_catalog.pg_total_relation_size(c.oid), 0)
 	FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	WHERE c.relkind = 'm' AND n.nspname <> ALL ($1) AND c.oid <> ALL ($2) AND `+userRelation+`
 	ORDER BY c.oid`, without.names(), without.IDs())
@@ -380,8 +384,10 @@ func (cat *Catalog) readLargeObjects(ctx context.Context, c *Conn, _ Without) er
 	if err != nil {
 		return err
 	}
-	cat.LargeObjects, err = pgx.CollectRows(rows, pgx.RowTo[uint32])
-	return err
+	if cat.LargeObjects, err = pgx.CollectRows(rows, pgx.RowTo[uint32]); err != nil || len(cat.LargeObjects) == 0 {
+		return err
+	}
+	return c.QueryRow(ctx, "SELECT pg_catalog.pg_total_relation_size('pg_catalog.pg_largeobject')").Scan(&cat.LargeObjectBytes)
 }
 
 // KeyBounds returns ascending values that cut the rows of the table into

@@ -102,8 +102,9 @@ func (b *builder) refreshes(after []tasks.Group) ([]tasks.Group, error) {
 		spec := tasks.Statements{Statements: []tasks.Statement{{Label: "REFRESH " + name, SQL: "REFRESH MATERIALIZED VIEW " + name}}}
 		t := tasks.Task{
 			Kind: tasks.KindRefresh, ID: tasks.NewID(tasks.KindRefresh, "refresh", fmt.Sprintf("v%d", v.OID)),
-			Group: group(v.OID), Wave: tasks.WaveLate, Needs: needs,
+			Group: group(v.OID), Wave: tasks.WaveLate, Needs: needs, Weight: v.Bytes,
 		}
+		b.refreshed += v.Bytes
 		if err := b.add(t, spec); err != nil {
 			return nil, err
 		}

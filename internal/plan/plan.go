@@ -5,7 +5,8 @@
 // select.go places every entry of the archive, schema.go orders those that come
 // before the rows, tables.go places every table, existing.go those that the target
 // has already, and constraints.go, late.go and verify.go what follows from them;
-// critical.go finds the longest chain.
+// critical.go finds the longest chain, and expected.go says what the copy will take on
+// disk.
 package plan
 
 import (
@@ -46,6 +47,7 @@ type Input struct {
 	Late        []tasks.Statement   // about the target database itself, at the very end
 	Bounds      map[uint32][]string // ascending key bounds of the tables that [KeySplits] named
 	TargetMajor int
+	TargetWAL   pg.WALSettings
 	SameText    bool            // encoding and collation of both databases agree, so text hashes to the same partition
 	Scope       filter.Scope    // what was decided for single tables; the catalog holds what is copied only
 	Skipped     []tasks.Skipped // what is left out by that
@@ -71,6 +73,7 @@ func Build(in Input) (tasks.Plan, error) {
 		return b.plan, err
 	}
 	b.plan.Critical = critical(b.plan.Tasks)
+	b.plan.Expected = b.expected()
 	return b.plan, nil
 }
 
@@ -125,6 +128,7 @@ type builder struct {
 	entrySQL map[int]int // places in in.SQL, by dump ID
 
 	schemaTasks int
+	refreshed   int64 // bytes of the materialized views that are refreshed
 }
 
 func newBuilder(in Input) *builder {

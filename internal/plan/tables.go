@@ -77,7 +77,7 @@ func (b *builder) table(r pg.Relation) error {
 			return err
 		}
 	}
-	b.planned(r, len(parts), "")
+	b.planned(r, parts, "")
 	switch {
 	case there:
 		b.compareExisting(r, place)
@@ -238,7 +238,7 @@ func (b *builder) bundle(name string, tables []pg.Relation, bytes int64) error {
 		spec.Tables = append(spec.Tables, loaded)
 		b.attached[r.OID], b.analyzed[r.OID] = t.Group, t.Group
 		b.bundled[r.OID] = true
-		b.planned(r, 1, t.ID)
+		b.planned(r, []tasks.Part{{}}, t.ID)
 		if place, _, there := b.place(r); there {
 			b.compareExisting(r, place)
 		} else {
@@ -283,7 +283,7 @@ func (b *builder) whyText(r pg.Relation) string {
 // not know what that is.
 func freezable(r pg.Relation) bool { return r.AccessMethod == "heap" }
 
-func (b *builder) planned(r pg.Relation, parts int, bundle tasks.ID) {
+func (b *builder) planned(r pg.Relation, parts []tasks.Part, bundle tasks.ID) {
 	unlogged := r.Unlogged
 	var into *tasks.Name
 	if p, _, there := b.place(r); there {
@@ -300,12 +300,27 @@ func (b *builder) planned(r pg.Relation, parts int, bundle tasks.ID) {
 	for _, x := range indexes {
 		indexBytes += x.Bytes
 	}
-	b.plan.Tables = append(b.plan.Tables, tasks.PlannedTable{
+	t := tasks.PlannedTable{
 		HeapBytes: r.Blocks * b.in.Catalog.BlockSize, IndexBytes: indexBytes, WhyText: b.whyText(r),
-		Name: nameOf(r), Bytes: r.Bytes, Rows: r.Rows, Parts: parts, Indexes: len(indexes), Bundle: bundle,
+		Name: nameOf(r), Bytes: r.Bytes, Rows: r.Rows, Parts: len(parts), Indexes: len(indexes), Bundle: bundle,
 		Binary: b.binary(r), Unlogged: unlogged, Into: into,
-	})
+	}
+	for _, p := range parts {
+		if p.To != nil {
+			t.Bounds = append(t.Bounds, *p.To)
+		}
+	}
+	if len(parts) > 1 {
+		t.SplitBy = byCTID
+		if key := parts[0].Key; key != "" {
+			t.SplitBy = tasks.QuoteIdent(key)
+		}
+	}
+	b.plan.Tables = append(b.plan.Tables, t)
 }
+
+// byCTID says that parts are ranges of blocks.
+const byCTID = "ctid"
 
 // loadRoot returns the partitioned table that the rows of a hash partition must
 // be loaded through, or nil: a hash that depends on oids, as that of an enum
@@ -344,7 +359,7 @@ func SplitBy(version int, r pg.Relation) string {
 	case r.Kind != "r":
 		return ""
 	case byBlocks(version, r):
-		return "ctid"
+		return byCTID
 	case r.SplitKey == "":
 		return ""
 	}
@@ -479,7 +494,7 @@ func (b *builder) largeObjects() error {
 		}
 		err := b.add(tasks.Task{
 			Kind: tasks.KindLargeObjects, ID: tasks.NewID(tasks.KindLargeObjects, "large-objects", fmt.Sprintf("o%d-%d", from, to)),
-			Wave: tasks.WaveData, Needs: []tasks.Group{tasks.WaveSchema},
+			Wave: tasks.WaveData, Needs: []tasks.Group{tasks.WaveSchema}, Weight: b.in.Catalog.LargeObjectBytes / int64(len(bounds)),
 		}, tasks.LargeObjects{From: from, To: to, Around: around})
 		if err != nil {
 			return err

@@ -80,9 +80,12 @@ type comparison struct {
 	units int           // so far, that compare
 }
 
+// compares reports whether the finished copy is compared.
+func (b *builder) compares() bool { return b.in.Options.Verify != "none" }
+
 // verify adds the tasks that compare the finished copy with what was copied.
 func (b *builder) verify() error {
-	if b.in.Options.Verify == "none" {
+	if !b.compares() {
 		return nil
 	}
 	// Bounds are block numbers of the source. The target's table has not many more, and its last part is open.

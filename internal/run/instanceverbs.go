@@ -136,12 +136,16 @@ func PlanInstance(ctx context.Context, o Options, each func(tasks.DatabasePlan) 
 		if err != nil {
 			return fmt.Errorf("database %s: %w", tasks.QuoteIdent(name), err)
 		}
+		err = p.Estimate(ctx, false)
 		p.Close()
+		if err != nil {
+			return fmt.Errorf("database %s: %w", tasks.QuoteIdent(name), err)
+		}
 		p.Plan.Steps = slices.DeleteFunc(p.Plan.Steps, func(s tasks.Step) bool { return before[s.Label] })
 		for _, s := range p.Plan.Steps {
 			before[s.Label] = true
 		}
-		if err := each(tasks.DatabasePlan{Database: name, Plan: p.Plan}); err != nil {
+		if err := each(tasks.DatabasePlan{Database: name, Plan: p.Plan, Outlook: p.Outlook}); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,9 +26,11 @@ import (
 // connection holds the snapshot.
 type Prepared struct {
 	Options
-	Plan tasks.Plan
+	Plan    tasks.Plan
+	Outlook tasks.Outlook
 
 	only    tasks.Sections // that are made
+	took    time.Duration  // to plan
 	rules   filter.Rules
 	scope   filter.Scope
 	without pg.Without // what is left out of the source, our ledger included
@@ -63,6 +66,7 @@ const planTries = 3
 // plan is made while the preflight goes on, in a session of its own, and is of no
 // interest if that finds something.
 func Prepare(ctx context.Context, o Options) (_ *Prepared, err error) {
+	began := time.Now()
 	p, preflight, err := begin(ctx, o)
 	if err != nil {
 		return nil, err
@@ -94,10 +98,17 @@ func Prepare(ctx context.Context, o Options) (_ *Prepared, err error) {
 	if err := p.planSteps(ctx); err != nil {
 		return nil, err
 	}
+	needs := sessions(o)
+	needs[0].Limits, needs[1].Limits = preflight.SessionLimits()
+	p.Outlook.Sessions = needs
 	if err := p.build(ctx); err != nil {
 		return nil, err
 	}
-	return p, p.rehearse(ctx)
+	if err := p.rehearse(ctx); err != nil {
+		return nil, err
+	}
+	p.took = time.Since(began)
+	return p, nil
 }
 
 // read takes the snapshot and reads what it shows, again if definitions change
@@ -192,7 +203,7 @@ func (p *Prepared) beginPreflight(ctx context.Context) (*check.Preflight, error)
 	var toolsErr error
 	p.tools, toolsErr = pg.FindTools(ctx, p.Config.PGBindir, p.source.Major(), p.target.Major())
 	return check.Begin(ctx, check.Input{
-		Source: p.source, Target: p.target, Connections: connections(p.Options), Tools: p.tools, ToolsErr: toolsErr,
+		Source: p.source, Target: p.target, Connections: neededSessions(p.Options), Tools: p.tools, ToolsErr: toolsErr,
 		Around: p.around, Roles: p.Config.Roles != config.RolesNone, RolePasswords: p.Config.RolePasswords,
 		Choice: check.Choice{Scope: p.scope, Without: p.without, Found: found}, Only: p.only, Truncate: p.Config.Truncate, Clones: p.clones,
 		Absent: p.member.missing(),
@@ -231,20 +242,6 @@ func (p *Prepared) finish(ctx context.Context, preflight *check.Preflight) error
 	}
 	p.named = preflight.Roles()
 	return p.fingerprints(ctx)
-}
-
-// connections returns how many sessions the run opens at most: a task has one
-// on the target, those that read rows or values have one on the source, and
-// the planner has one on each side, beside pg_dump or the one that records a
-// failure. Before there are tasks, the planner has two on the source. One more
-// on the target holds a run of several databases together.
-func connections(o Options) check.Connections {
-	c := o.Config.Caps
-	n := check.Connections{Source: c.Copy + c.Blob + c.Misc + 2, Target: c.Total() + 2}
-	if o.member != nil {
-		n.Target++
-	}
-	return n
 }
 
 func (p *Prepared) fingerprints(ctx context.Context) (err error) {
@@ -428,13 +425,19 @@ func (p *Prepared) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.Plan, err = plan.Build(plan.Input{
+	wal, err := pg.ReadWALSettings(ctx, p.target)
+	if err != nil {
+		return err
+	}
+	in := plan.Input{
 		Options: options, Catalog: cat, Selection: selection, SQL: sql, Bounds: bounds, Late: p.late, Lodgers: p.lodgers, Foreign: p.foreign, NoLabels: p.noLabels,
-		TargetMajor: p.target.Major(), SameText: same, Scope: p.scope, Skipped: skipped,
-		Existing: existing,
-	})
+		TargetMajor: p.target.Major(), TargetWAL: wal, SameText: same, Scope: p.scope, Skipped: skipped, Existing: existing,
+	}
+	if p.Plan, err = plan.Build(in); err != nil {
+		return err
+	}
 	p.Plan.Steps = p.steps
-	return err
+	return nil
 }
 
 func planOptions(c config.Config) plan.Options {

@@ -125,7 +125,7 @@ func requirePlanWithoutSecrets(t *testing.T, src, dst *pgtest.Database, change f
 	defer p.Close()
 	for _, form := range []string{"table", ui.JSON} {
 		var b bytes.Buffer
-		require.NoError(t, ui.Plan(&b, form, p.Plan))
+		require.NoError(t, ui.Plan(&b, form, p.Plan, p.Outlook))
 		require.Contains(t, b.String(), "PASSWORD '***'")
 		require.NotContains(t, b.String(), "SCRAM-SHA")
 	}

@@ -40,6 +40,7 @@ type DatabaseReport struct {
 type DatabasePlan struct {
 	Database string
 	Plan     Plan
+	Outlook  Outlook
 }
 
 // InstanceStatus is how far a run of several databases is.

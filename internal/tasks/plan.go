@@ -8,6 +8,7 @@ type Plan struct {
 	Steps   []Step // what the planner does before all tasks
 
 	Critical []CriticalTask // the chain of tasks with the most work, first to last: no number of workers is faster
+	Expected Expected
 }
 
 // CriticalTask is a task of the chain that decides how long a run takes at least.
@@ -23,6 +24,9 @@ type PlannedTable struct {
 	Rows    int64 `json:"rows"`  // the source's estimate, -1 if unknown
 	Parts   int   `json:"parts"`
 	Indexes int   `json:"indexes"`
+
+	SplitBy string   `json:"split_by,omitempty"` // what its parts are ranges of: ctid, or a key, quoted
+	Bounds  []string `json:"bounds,omitempty"`   // ascending, where one part ends and the next begins: block numbers, or values of the key
 
 	HeapBytes  int64  `json:"heap_bytes"`         // of Bytes; the rest is TOAST
 	IndexBytes int64  `json:"index_bytes"`        // on the source

@@ -131,11 +131,11 @@ func NewInstancePlan(w io.Writer, form string) *InstancePlan {
 // Add prints the plan of one database.
 func (p *InstancePlan) Add(d tasks.DatabasePlan) error {
 	if p.form == JSON {
-		p.plans = append(p.plans, namedPlan{d.Database, planForPrograms(d.Plan)})
+		p.plans = append(p.plans, namedPlan{d.Database, planForPrograms(d.Plan, d.Outlook)})
 		return nil
 	}
 	fmt.Fprintf(p.w, "database %s:\n", oneLine(tasks.QuoteIdent(d.Database)))
-	if err := Plan(p.w, p.form, d.Plan); err != nil {
+	if err := Plan(p.w, p.form, d.Plan, d.Outlook); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(p.w)

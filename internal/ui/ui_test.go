@@ -130,7 +130,7 @@ func TestPlan(t *testing.T) {
 	t.Parallel()
 	p := tasks.Plan{
 		Tables: []tasks.PlannedTable{
-			{Name: name("orders"), Bytes: 3 << 30, HeapBytes: 2 << 30, Rows: 12_000_000, Parts: 3, Indexes: 2, IndexBytes: 1 << 30, Binary: true},
+			{Name: name("orders"), Bytes: 3 << 30, HeapBytes: 2 << 30, Rows: 12_000_000, Parts: 3, Indexes: 2, IndexBytes: 1 << 30, Binary: true, SplitBy: "ctid", Bounds: []string{"100", "200"}},
 			{Name: name("tiny"), Bytes: 8192, HeapBytes: 8192, Rows: -1, Parts: 1, Bundle: "copy.bundle.b0001", WhyText: "digests are of text", Into: &tasks.Name{Schema: "public", Name: "whole"}},
 		},
 		Tasks: []tasks.Task{
@@ -141,11 +141,24 @@ func TestPlan(t *testing.T) {
 		},
 		Skipped:  []tasks.Skipped{{Object: "table x", Reason: "it is not\nthere"}},
 		Critical: []tasks.CriticalTask{{ID: "misc.pre-data.c0001"}, {ID: "copy.public.orders.p0001", Weight: 7}},
+		Expected: tasks.Expected{Tables: 3 << 30, Indexes: 1 << 30, Catalog: 20 << 10, WAL: 3 << 30, MostWAL: 4 << 30},
+	}
+	o := tasks.Outlook{
+		Sessions: []tasks.Sessions{
+			{Side: "source", Planner: 2, Tasks: 7, Process: 8, Limits: []tasks.SessionLimit{{Of: "server", Max: 100, Reserved: 3, Used: 5, Needed: 9}}},
+			{Side: "target", Planner: 2, Tasks: 17, Process: 18, Limits: []tasks.SessionLimit{{Of: "server", Max: 100, Used: 50, Needed: 19}, {Of: "role", Max: 40, Needed: 19}}},
+		},
+		Estimate: tasks.Estimate{
+			Planning: time.Second,
+			Rates:    tasks.Rates{Copy: tasks.Rate{Slow: 25 << 20, Fast: 120 << 20}, Index: tasks.Rate{Slow: 12 << 20, Fast: 60 << 20}, Scan: tasks.Rate{Slow: 150 << 20, Fast: 1 << 30}, Carried: tasks.Rate{Slow: 2, Fast: 16}},
+			Crews:    []tasks.CrewTime{{Shortest: 40 * time.Second, Longest: 4 * time.Minute, Bound: "stage copy"}, {Workers: 16, Shortest: 31 * time.Second, Longest: 3 * time.Minute, Bound: "critical path"}},
+		},
 	}
 	requireText(t, `
 table                 heap    TOAST  rows (estimate)  parts  indexes  their size  format  travels in
 "public"."orders"  2.00 GB  1.00 GB       12 000 000      3        2     1.00 GB  binary
 "public"."tiny"    8.00 kB      0 B                ?      1        0         0 B  text    b0001
+parts of "public"."orders" by ctid: … 100 … 200 …
 
 kind of task  stage  tasks
 copy          copy       2
@@ -156,10 +169,23 @@ into "public"."whole": the rows of 1 tables
 as text: 1 tables: digests are of text
 critical path: misc.pre-data.c0001 → copy.public.orders.p0001
 
-4 tasks for 2 tables, 3.00 GB; expected on the target: at most 4.00 GB with indexes, and about as much WAL
-`, func(w *strings.Builder) error { return ui.Plan(w, "table", p) })
+connections to  limit of  needed  limit  reserved  used  free
+source          server         9    100         3     5    92
+target          server        19    100         0    50    50
+target          role          19     40         0     0    40
+a worker process keeps at most 8 on the source and 18 on the target; there is room for 2
+
+workers      at least  at most  no faster because of
+caps as set       40s     4m0s  stage copy
+16                31s     3m0s  critical path
+with 1s of planning; assumed: a COPY takes 25.0 MB to 120 MB/s, an index 12.0 MB to 60.0 MB/s, reading 150 MB to 1.00 GB/s, 2.0 to 16.0 tasks at once are as fast as one; --calibrate measures
+
+4 tasks for 2 tables, 3.00 GB
+expected on the target: at most 4.00 GB (tables 3.00 GB, indexes 1.00 GB, large objects 0 B, catalog 20.0 kB), and WAL of 3.00 GB, at most 4.00 GB
+`, func(w *strings.Builder) error { return ui.Plan(w, "table", p, o) })
 
 	p.Tasks, p.Tables, p.Skipped, p.Critical = p.Tasks[:1], p.Tables[:1], nil, p.Critical[1:]
+	o.Sessions, o.Estimate.Crews = o.Sessions[:1], o.Estimate.Crews[:1]
 	requireText(t, `
 {
   "steps": [],
@@ -173,6 +199,11 @@ critical path: misc.pre-data.c0001 → copy.public.orders.p0001
       "rows": 12000000,
       "parts": 3,
       "indexes": 2,
+      "split_by": "ctid",
+      "bounds": [
+        "100",
+        "200"
+      ],
       "heap_bytes": 2147483648,
       "index_bytes": 1073741824,
       "binary": true
@@ -200,16 +231,75 @@ critical path: misc.pre-data.c0001 → copy.public.orders.p0001
       "task": "copy.public.orders.p0001",
       "weight": 7
     }
-  ]
+  ],
+  "expected": {
+    "table_bytes": 3221225472,
+    "index_bytes": 1073741824,
+    "large_object_bytes": 0,
+    "catalog_bytes": 20480,
+    "wal_bytes": 3221225472,
+    "most_wal_bytes": 4294967296
+  },
+  "connections": [
+    {
+      "side": "source",
+      "planner": 2,
+      "tasks": 7,
+      "per_worker": 8,
+      "limits": [
+        {
+          "of": "server",
+          "max": 100,
+          "reserved": 3,
+          "used": 5,
+          "needed": 9
+        }
+      ]
+    }
+  ],
+  "estimate": {
+    "rates": {
+      "measured": false,
+      "copy_bytes_per_s": {
+        "slow": 26214400,
+        "fast": 125829120
+      },
+      "index_bytes_per_s": {
+        "slow": 12582912,
+        "fast": 62914560
+      },
+      "scan_bytes_per_s": {
+        "slow": 157286400,
+        "fast": 1073741824
+      },
+      "carried": {
+        "slow": 2,
+        "fast": 16
+      }
+    },
+    "planning_ns": 1000000000,
+    "workers": [
+      {
+        "shortest_ns": 40000000000,
+        "longest_ns": 240000000000,
+        "bound": "stage copy"
+      }
+    ]
+  }
 }
-`, func(w *strings.Builder) error { return ui.Plan(w, ui.JSON, p) })
+`, func(w *strings.Builder) error { return ui.Plan(w, ui.JSON, p, o) })
 }
 
 func TestEmptyPlanHasListsNotNull(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	require.NoError(t, ui.Plan(&out, ui.JSON, tasks.Plan{}))
-	require.JSONEq(t, `{"steps": [], "tables": [], "tasks": [], "skipped": [], "critical_path": []}`, out.String())
+	require.NoError(t, ui.Plan(&out, ui.JSON, tasks.Plan{}, tasks.Outlook{}))
+	var have map[string]any
+	require.NoError(t, json.Unmarshal([]byte(out.String()), &have))
+	for _, list := range []string{"steps", "tables", "tasks", "skipped", "critical_path", "connections"} {
+		require.Equal(t, []any{}, have[list], list)
+	}
+	require.Equal(t, []any{}, have["estimate"].(map[string]any)["workers"])
 }
 
 func TestComparison(t *testing.T) {
@@ -252,7 +342,7 @@ func TestOutputErrorsAreReported(t *testing.T) {
 	t.Parallel()
 	for _, form := range []string{ui.JSON, "table"} {
 		require.ErrorContains(t, ui.Report(full{}, form, report()), "disk full")
-		require.ErrorContains(t, ui.Plan(full{}, form, tasks.Plan{}), "disk full")
+		require.ErrorContains(t, ui.Plan(full{}, form, tasks.Plan{}, tasks.Outlook{}), "disk full")
 		require.ErrorContains(t, ui.Comparison(full{}, form, ui.Compared{Comparison: &tasks.Comparison{}}), "disk full")
 	}
 }
