@@ -16,6 +16,7 @@ import (
 type planOptions struct {
 	output    cli.Output
 	calibrate bool
+	save      string
 }
 
 // planCommand returns the verb plan.
@@ -34,6 +35,7 @@ to the target in transactions that are rolled back.`,
 	}
 	cli.OutputFlag(cmd, &o.output)
 	cmd.Flags().BoolVar(&o.calibrate, "calibrate", false, "copy some rows of the largest tables for some seconds, to estimate how long a run takes")
+	cmd.Flags().StringVar(&o.save, "save", "", "write the plan to a `file`, for planner run --plan")
 	app.SettingFlag(cmd.Flags(), "verify", "verify", "`level` of the comparison after the copy: rows, digest or none")
 	app.SettingFlag(cmd.Flags(), "only", "only", "`sections` that alone are made, such as schema,data")
 	return cmd
@@ -44,7 +46,7 @@ func runPlan(cmd *cobra.Command, app *cli.App, o planOptions) error {
 	if err != nil {
 		return err
 	}
-	options := run.Options{Config: cfg, Version: cli.Version(), Log: logger}
+	options := run.Options{Config: cfg, Version: cli.Version(), Log: logger, Shaped: o.save != ""}
 	if cfg.Several() {
 		return planSeveral(cmd, app, o, options)
 	}
@@ -56,13 +58,18 @@ func runPlan(cmd *cobra.Command, app *cli.App, o planOptions) error {
 	if err := p.Estimate(cmd.Context(), o.calibrate); err != nil {
 		return err
 	}
+	if o.save != "" {
+		if err := p.Save(o.save); err != nil {
+			return err
+		}
+	}
 	return ui.Plan(app.Out, string(o.output), p.Plan, p.Outlook)
 }
 
 // planSeveral prints the plans of several databases.
 func planSeveral(cmd *cobra.Command, app *cli.App, o planOptions, options run.Options) error {
-	if o.calibrate {
-		return tasks.WithHint(errors.New("--calibrate is about one database, and databases is set"), "leave databases out, and name the largest one in source.uri and target.uri")
+	if o.calibrate || o.save != "" {
+		return tasks.WithHint(errors.New("--calibrate and --save are about one database, and databases is set"), "leave databases out, and name one of them in source.uri and target.uri")
 	}
 	printer := ui.NewInstancePlan(app.Out, string(o.output))
 	if err := run.PlanInstance(cmd.Context(), options, printer.Add); err != nil {

@@ -23,6 +23,7 @@ func endInstance(app *cli.App, output cli.Output, report tasks.InstanceReport, e
 // runCommand returns the verb run.
 func runCommand(app *cli.App) *cobra.Command {
 	var output cli.Output
+	var plan string
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Copy the source database into the empty target database",
@@ -39,11 +40,23 @@ and its ledger; planner cleanup removes both.`,
 			if err != nil {
 				return err
 			}
+			var follow *run.PlanFile
+			if plan != "" {
+				if follow, err = run.ReadPlanFile(plan); err != nil {
+					return err
+				}
+			}
 			if cfg.Several() {
+				if follow != nil {
+					return tasks.WithHint(errors.New("--plan is about one database, and databases is set"), "leave databases out, and name its database in source.uri and target.uri")
+				}
 				report, err := attend(app, cfg, logger, func(o run.Options) (tasks.InstanceReport, error) { return run.CopyInstance(cmd.Context(), o) })
 				return endInstance(app, output, report, err)
 			}
-			report, err := attend(app, cfg, logger, func(o run.Options) (tasks.Report, error) { return run.Run(cmd.Context(), o) })
+			report, err := attend(app, cfg, logger, func(o run.Options) (tasks.Report, error) {
+				o.Follow = follow
+				return run.Run(cmd.Context(), o)
+			})
 			if report.RunUID == "" { // nothing was begun
 				return err
 			}
@@ -53,6 +66,7 @@ and its ledger; planner cleanup removes both.`,
 	cli.OutputFlag(cmd, &output)
 	app.SettingFlag(cmd.Flags(), "only", "only", "`sections` that alone are made, such as schema,data; see docs/choosing.md")
 	app.SettingFlag(cmd.Flags(), "http", "http.listen", "`host:port` to serve a page on that shows how far the run is")
+	cmd.Flags().StringVar(&plan, "plan", "", "follow the plan in a `file` that planner plan --save wrote; refuse if the source or the settings have changed")
 	app.SettingFlag(cmd.Flags(), "verify", "verify", "`level` of the comparison after the copy: rows, digest or none")
 	app.SettingFlag(cmd.Flags(), "workers", "workers", "`whether` this process does tasks, too: auto (if the queue is embedded), yes or no")
 	return cmd

@@ -32,3 +32,31 @@ func Columns(ctx context.Context, c *Conn, without Without) (map[string]string, 
 	}
 	return shapes, nil
 }
+
+// Column is a column of a table with its definition.
+type Column struct{ Name, Definition string }
+
+// ReadColumns returns the columns of all tables that are not left out, in their
+// order, with one query.
+func ReadColumns(ctx context.Context, c *Conn, without Without) (map[uint32][]Column, error) {
+	rows, err := c.Query(ctx, `SELECT c.oid, a.attname::text, pg_catalog.concat_ws(' ', pg_catalog.format_type(a.atttypid, a.atttypmod),
+			CASE WHEN a.attcollation <> 0 THEN a.attcollation::regcollation::text END, a.attnotnull, a.attidentity, a.attgenerated, pg_catalog.pg_get_expr(d.adbin, d.adrelid))
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+		LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+		WHERE c.relkind IN ('r', 'p') AND n.nspname <> ALL ($1) AND c.oid <> ALL ($2) AND `+userRelation+` ORDER BY c.oid, a.attnum`, without.names(), without.IDs())
+	if err != nil {
+		return nil, fmt.Errorf("read columns: %w", err)
+	}
+	columns := map[uint32][]Column{}
+	var table uint32
+	var column Column
+	_, err = pgx.ForEachRow(rows, []any{&table, &column.Name, &column.Definition}, func() error {
+		columns[table] = append(columns[table], column)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read columns: %w", err)
+	}
+	return columns, nil
+}

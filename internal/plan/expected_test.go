@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/plan"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
@@ -86,8 +87,8 @@ func TestExpected(t *testing.T) {
 	require.Less(t, minimal.WAL, int64(2*mb), "what is made and filled in one transaction is not logged")
 }
 
-// A plan says where it cuts tables.
-func TestBounds(t *testing.T) {
+// A plan says where it cuts tables, and cuts them where it is told to.
+func TestBoundsAndCuts(t *testing.T) {
 	t.Parallel()
 	w := newWorld()
 	w.table("big", 250*mb)
@@ -106,4 +107,38 @@ func TestBounds(t *testing.T) {
 	require.Equal(t, []string{"10666", "21333"}, table(first, "big").Bounds)
 	require.Empty(t, table(first, "small").SplitBy)
 	require.Empty(t, table(first, "small").Bounds)
+
+	again := func(edit func(w *world, big, small uint32)) planned {
+		w := newWorld()
+		big, small := w.table("big", 250*mb), w.table("small", 100)
+		edit(w, big, small)
+		return w.build(t)
+	}
+	grown := again(func(w *world, big, _ uint32) {
+		w.relation(big).Bytes, w.relation(big).Blocks = 900*mb, 900*mb/8192
+		w.Cuts = map[uint32]plan.Cut{big: {By: "ctid", Bounds: table(first, "big").Bounds}}
+	})
+	require.Equal(t, table(first, "big").Bounds, table(grown, "big").Bounds)
+	last := decode[tasks.Copy](t, grown.task(t, "copy.public.big.p0003"))
+	require.Nil(t, last.Part.To, "what has grown is in the last part")
+	require.Equal(t, "21333", *last.Part.From)
+
+	shrunk := again(func(w *world, _, small uint32) {
+		w.Cuts = map[uint32]plan.Cut{small: {By: "ctid", Bounds: []string{"5"}}}
+	})
+	require.Equal(t, 2, table(shrunk, "small").Parts)
+	require.Empty(t, table(shrunk, "small").Bundle)
+
+	key := func(r *pg.Relation) { r.SplitKey = "id" }
+	byKey := again(func(w *world, big, _ uint32) {
+		key(w.relation(big))
+		w.Cuts = map[uint32]plan.Cut{big: {By: `"id"`, Bounds: []string{"7"}}}
+	})
+	require.Equal(t, 3, table(byKey, "big").Parts, "two ranges, and the rows without a key")
+	require.Equal(t, `"id"`, table(byKey, "big").SplitBy)
+	require.Equal(t, []string{"7"}, table(byKey, "big").Bounds)
+	lost := again(func(w *world, big, _ uint32) {
+		w.Cuts = map[uint32]plan.Cut{big: {By: `"gone"`, Bounds: []string{"7"}}}
+	})
+	require.Equal(t, table(first, "big"), table(lost, "big"), "a key that is gone")
 }

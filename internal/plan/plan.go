@@ -45,6 +45,7 @@ type Input struct {
 	Foreign     map[string]bool     // extensions of the target that its role may not change, and whether the source has another comment on them
 	Lodgers     []tasks.Lodger      // who must be let into schemas until everything there has its owner
 	Late        []tasks.Statement   // about the target database itself, at the very end
+	Cuts        map[uint32]Cut      // where tables are cut whatever their size is
 	Bounds      map[uint32][]string // ascending key bounds of the tables that [KeySplits] named
 	TargetMajor int
 	TargetWAL   pg.WALSettings
@@ -52,6 +53,12 @@ type Input struct {
 	Scope       filter.Scope    // what was decided for single tables; the catalog holds what is copied only
 	Skipped     []tasks.Skipped // what is left out by that
 	Existing    *Existing       // nil if the run makes the tables
+}
+
+// Cut is where a table is cut into parts.
+type Cut struct {
+	By     string   // what [SplitBy] returns
+	Bounds []string // ascending
 }
 
 // Build makes the plan. The lists in in are its own from then on.

@@ -25,7 +25,7 @@ func (b *builder) tables() error {
 			if err := b.afterCopy(r, tasks.WaveSchema); err != nil {
 				return err
 			}
-		case b.in.Options.BundleMaxTable > 0 && r.Bytes <= b.in.Options.BundleMaxTable && !b.alone(r) && b.in.Scope.Table(r.OID).Parts <= 1:
+		case b.in.Options.BundleMaxTable > 0 && r.Bytes <= b.in.Options.BundleMaxTable && !b.alone(r) && b.in.Scope.Table(r.OID).Parts <= 1 && !b.isCut(r):
 			small = append(small, r)
 		default:
 			if err := b.table(r); err != nil {
@@ -389,7 +389,32 @@ func KeySplits(o Options, cat pg.Catalog, scope filter.Scope) []KeySplit {
 
 // parts returns the parts of a table of the source; a single zero part is the
 // whole table.
-func (b *builder) parts(r pg.Relation) []tasks.Part { return b.partsOn(b.in.Catalog.Version, r) }
+func (b *builder) parts(r pg.Relation) []tasks.Part {
+	if parts, ok := b.cut(r); ok {
+		return parts
+	}
+	return b.partsOn(b.in.Catalog.Version, r)
+}
+
+func (b *builder) isCut(r pg.Relation) bool {
+	_, ok := b.cut(r)
+	return ok
+}
+
+// cut returns the parts of a table that is cut at given bounds. A table that can be
+// cut there no more has none.
+func (b *builder) cut(r pg.Relation) (parts []tasks.Part, ok bool) {
+	c, given := b.in.Cuts[r.OID]
+	switch {
+	case !given:
+		return nil, false
+	case c.By == byCTID && byBlocks(b.in.Catalog.Version, r):
+		return tasks.Ranges("", c.Bounds, false), true
+	case r.SplitKey != "" && c.By == tasks.QuoteIdent(r.SplitKey):
+		return tasks.Ranges(r.SplitKey, c.Bounds, !r.SplitNotNull), true
+	}
+	return nil, false
+}
 
 // partsOn returns the parts that a server of the version reads a table in.
 func (b *builder) partsOn(version int, r pg.Relation) []tasks.Part {

@@ -2,8 +2,11 @@ package run_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -186,4 +189,125 @@ func TestCalibrationOfLittle(t *testing.T) {
 	require.NoError(t, p.Estimate(t.Context(), true))
 	require.False(t, p.Outlook.Estimate.Rates.Measured)
 	require.NotEmpty(t, p.Outlook.Estimate.Crews)
+}
+
+// plannedSettings cut a small table into parts.
+func plannedSettings() []string {
+	return []string{"PGCONVOY_SPLIT_LARGER_THAN=64kB", "PGCONVOY_SPLIT_MAX_PARTS=3", "PGCONVOY_BUNDLE_MAX_TABLE=32kB"}
+}
+
+// follows runs planner with a plan file.
+func follows(t *testing.T, binary string, src, dst *pgtest.Database, file string, env ...string) *planner {
+	t.Helper()
+	p := newPlanner(t, binary, src.URI(), dst.URI(), "run", "-o", "json", "--plan", file)
+	p.Env = append(os.Environ(), append(env, append(plannedSettings(), "PGCONVOY_KEEP_LEDGER=true")...)...)
+	return p
+}
+
+// saved has planner write a plan file and returns its path.
+func saved(t *testing.T, binary string, src, dst *pgtest.Database) string {
+	t.Helper()
+	file := t.TempDir() + "/plan.json"
+	p := newPlanner(t, binary, src.URI(), dst.URI(), "plan", "--save", file)
+	p.Env = append(os.Environ(), plannedSettings()...)
+	require.Zero(t, p.exit(t), p.err.String())
+	return file
+}
+
+const plannedSource = `CREATE TABLE a (id int PRIMARY KEY, v text, w int); INSERT INTO a SELECT n, md5(n::text), n FROM generate_series(1, 5000) n; CREATE INDEX a_v ON a (v);
+	CREATE TABLE b (id int PRIMARY KEY, a int CONSTRAINT b_a REFERENCES a); INSERT INTO b SELECT n, n FROM generate_series(1, 10) n;
+	CREATE VIEW open AS SELECT id FROM a; CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS (password 'hush-server');
+	CREATE USER MAPPING FOR postgres SERVER s OPTIONS (password 'hush-mapping')`
+
+// TestPlanFile follows a plan, in the parts that it has, although the source has
+// more rows by now.
+func TestPlanFile(t *testing.T) {
+	t.Parallel()
+	binary := build(t, "planner")
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	src.Exec(t, plannedSource)
+	file := saved(t, binary, src, dst)
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "hush")
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	var planned run.PlanFile
+	require.NoError(t, json.Unmarshal(text, &planned))
+	require.Equal(t, "a", planned.Tables[0].Name.Name)
+	require.Len(t, planned.Tables[0].Bounds, 2)
+	require.NotEmpty(t, planned.Fingerprint)
+
+	src.Exec(t, "INSERT INTO a SELECT n, md5(n::text), n FROM generate_series(5001, 20000) n; ANALYZE a; TRUNCATE b")
+	p := follows(t, binary, src, dst, file)
+	require.Zero(t, p.exit(t), p.err.String())
+	require.Equal(t, "20000", dst.Query(t, "SELECT count(*) FROM a"))
+	require.Equal(t, strings.Join(planned.Tables[0].Bounds, ","),
+		dst.Query(t, `SELECT string_agg(spec #>> '{part,to}', ',' ORDER BY id) FROM pgconvoy.task WHERE kind = 'copy' AND id LIKE '%.a.p%'`), "cut where the file says")
+	pgtest.RequireEqual(t, src, dst, pgtest.IgnoreSchemas("pgconvoy"))
+}
+
+// TestPlanFileIsRefused changes source and settings after the plan: nothing is
+// touched then, and all that has changed is listed.
+func TestPlanFileIsRefused(t *testing.T) {
+	t.Parallel()
+	binary := build(t, "planner")
+	for name, c := range map[string]struct {
+		sql  string
+		env  []string
+		edit func(text string) string
+		exit int
+		says []string
+	}{
+		"tables, columns and indexes": {
+			sql: `CREATE TABLE c (id int); ALTER TABLE a ADD x int, ALTER w TYPE bigint; DROP INDEX a_v; CREATE INDEX a_w ON a (w); ALTER TABLE b DROP CONSTRAINT b_a;
+				CREATE OR REPLACE VIEW open AS SELECT id FROM a WHERE id > 7; ALTER TABLE b SET (fillfactor = 50)`,
+			exit: 5,
+			says: []string{`table "public"."c" was added`, `column "x" of table "public"."a" was added`, `column "w" of table "public"."a" was altered`, `index "a_v" of table "public"."a" was removed`,
+				`index "a_w" of table "public"."a" was added`, `foreign key "b_a" of table "public"."b" was removed`, "view public open postgres was altered", `table "public"."b" was altered`, "8 differences", "hint: planner plan --save"},
+		},
+		"a table that is gone": {sql: "DROP TABLE b", exit: 5, says: []string{`table "public"."b" was removed`, "1 differences"}},
+		"settings": {
+			env: []string{"PGCONVOY_VERIFY=digest", "PGCONVOY_NO_ACL=true"}, exit: 5,
+			says: []string{`setting verify is "digest", and was "rows"`, "setting no_acl is true, and was false"},
+		},
+		"a choice":       {env: []string{"PGCONVOY_FILTER_EXCLUDE_TABLES=public.b"}, exit: 5, says: []string{"setting filter.exclude.tables is", `table "public"."b" was removed`}},
+		"edited":         {edit: func(text string) string { return strings.Replace(text, `"ctid"`, `"id"`, 1) }, exit: 2, says: []string{"was edited"}},
+		"another format": {edit: func(text string) string { return strings.Replace(text, `"pgconvoy_plan": 1`, `"pgconvoy_plan": 2`, 1) }, exit: 2, says: []string{"pgconvoy_plan is 2"}},
+		"no plan":        {edit: func(string) string { return "tables: []" }, exit: 2, says: []string{"it is no plan", "hint:"}},
+		"cut off":        {edit: func(text string) string { return text[:len(text)/2] }, exit: 2, says: []string{"it is no plan"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+			src.Exec(t, plannedSource)
+			file := saved(t, binary, src, dst)
+			if c.sql != "" {
+				src.Exec(t, c.sql)
+			}
+			if c.edit != nil {
+				text, err := os.ReadFile(file)
+				require.NoError(t, err)
+				require.NotEqual(t, string(text), c.edit(string(text)))
+				require.NoError(t, os.WriteFile(file, []byte(c.edit(string(text))), 0o600))
+			}
+			p := follows(t, binary, src, dst, file, c.env...)
+			require.Equal(t, c.exit, p.exit(t), p.err.String())
+			for _, s := range c.says {
+				require.Contains(t, p.err.String(), s)
+			}
+			require.Empty(t, p.out.String())
+			require.True(t, dst.Empty(t))
+		})
+	}
+	src, dst, other := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t), pgtest.Target(t).Database(t)
+	src.Exec(t, plannedSource)
+	file := saved(t, binary, src, dst)
+	p := follows(t, binary, src, other, file)
+	require.Equal(t, 5, p.exit(t), p.err.String())
+	require.Contains(t, p.err.String(), "the target is ")
+	p = follows(t, binary, src, dst, file+".gone")
+	require.Equal(t, 2, p.exit(t), p.err.String())
+	require.Contains(t, p.err.String(), "no such file")
 }

@@ -31,6 +31,7 @@ type Prepared struct {
 
 	only    tasks.Sections // that are made
 	took    time.Duration  // to plan
+	shape   plan.Shape     // if it was asked for
 	rules   filter.Rules
 	scope   filter.Scope
 	without pg.Without // what is left out of the source, our ledger included
@@ -410,8 +411,12 @@ func (p *Prepared) build(ctx context.Context) error {
 	}
 	options := planOptions(p.Config)
 	options.Around, options.Only = p.around, p.only
+	cuts := p.Follow.cuts(cat)
 	bounds := map[uint32][]string{}
 	for _, s := range plan.KeySplits(options, cat, p.scope) {
+		if _, given := cuts[s.Table]; given {
+			continue
+		}
 		bounds[s.Table], err = pg.KeyBounds(ctx, p.source, s.Name.String(), s.Key, s.Blocks, s.NumParts)
 		if err != nil {
 			return err
@@ -430,14 +435,14 @@ func (p *Prepared) build(ctx context.Context) error {
 		return err
 	}
 	in := plan.Input{
-		Options: options, Catalog: cat, Selection: selection, SQL: sql, Bounds: bounds, Late: p.late, Lodgers: p.lodgers, Foreign: p.foreign, NoLabels: p.noLabels,
+		Options: options, Catalog: cat, Selection: selection, SQL: sql, Cuts: cuts, Bounds: bounds, Late: p.late, Lodgers: p.lodgers, Foreign: p.foreign, NoLabels: p.noLabels,
 		TargetMajor: p.target.Major(), TargetWAL: wal, SameText: same, Scope: p.scope, Skipped: skipped, Existing: existing,
 	}
 	if p.Plan, err = plan.Build(in); err != nil {
 		return err
 	}
 	p.Plan.Steps = p.steps
-	return nil
+	return p.knowShape(ctx, in)
 }
 
 func planOptions(c config.Config) plan.Options {

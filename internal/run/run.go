@@ -51,6 +51,9 @@ type Options struct {
 	// dropped. If it fails, the ledger stays. It may be nil.
 	KeepReport func(tasks.Report) error
 
+	Shaped bool      // plan with the shape of the source, which [Prepared.Save] needs
+	Follow *PlanFile // the plan that the run follows, nil for one of its own
+
 	made   bool    // the target database was made for this run
 	member *member // of a run of several databases; nil if this is all of it
 }
