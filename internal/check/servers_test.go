@@ -192,8 +192,11 @@ func TestConnections(t *testing.T) {
 		require.Equal(t, check.Blocker, f.Level)
 	}
 	require.Contains(t, found[0].Hint, "CONNECTION LIMIT 14")
-	begun, err := check.Begin(t.Context(), b.input(t))
+	in := b.input(t)
+	begun, err := check.Begin(t.Context(), in)
 	require.NoError(t, err)
+	in.Source.Discard()
+	in.Target.Discard()
 	source, limits := begun.SessionLimits()
 	require.Len(t, source, 1)
 	require.Equal(t, []tasks.SessionLimit{

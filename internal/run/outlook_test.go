@@ -177,6 +177,21 @@ func TestCalibration(t *testing.T) {
 	pgtest.RequireEqual(t, src, dst, pgtest.DataOnly())
 }
 
+// On 13, where ranges of blocks are not read without a scan, samples are the first
+// rows of a table.
+func TestCalibrationOfAnOldSource(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Major(t, 13).Database(t), pgtest.Target(t).Database(t)
+	src.Exec(t, `CREATE TABLE a (id int8 PRIMARY KEY, tags text[], note text) PARTITION BY RANGE (id); CREATE TABLE a1 PARTITION OF a FOR VALUES FROM (0) TO (1000000);
+		INSERT INTO a SELECT n, '{x,y}', repeat(md5(n::text), 8) FROM generate_series(1, 30000) n; ANALYZE`)
+	p, err := run.Prepare(t.Context(), options(t, src, dst))
+	require.NoError(t, err)
+	defer p.Close()
+	require.NoError(t, p.Estimate(t.Context(), true))
+	require.True(t, p.Outlook.Estimate.Rates.Measured)
+	require.True(t, dst.Empty(t))
+}
+
 // A source of nothing large is estimated from assumptions, also where a measurement
 // is asked for.
 func TestCalibrationOfLittle(t *testing.T) {
