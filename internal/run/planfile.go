@@ -124,7 +124,11 @@ func (p *Prepared) knowShape(ctx context.Context, in plan.Input) error {
 	if p.Follow == nil {
 		return nil
 	}
-	return p.Follow.compare(p)
+	if err := p.Follow.compare(p); err != nil {
+		return err
+	}
+	p.Log.Info("plan is followed", "fingerprint", p.Follow.Fingerprint)
+	return nil
 }
 
 // fingerprint returns the digest of all that decides: databases, settings, shape,
