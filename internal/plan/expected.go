@@ -1,6 +1,9 @@
 package plan
 
-import "github.com/pgconvoy/pgconvoy/internal/tasks"
+import (
+	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
 
 // What a definition takes in the target's catalogs, and in WAL, in bytes, with its
 // first blocks, statistics, and rows in the ledger. TestExpectedSizeAndWAL of
@@ -55,32 +58,43 @@ func (b *builder) expected() tasks.Expected {
 			e.MostWAL += t.HeapBytes // whole pages, once more
 		}
 	}
-	definitions := int64(0)
+	only := b.in.Options.Only
 	for _, r := range b.in.Catalog.Tables {
 		if !b.has(r.OID) {
 			continue
 		}
-		definitions++
-		e.Catalog += tableCatalog
-		for _, x := range b.indexes[r.OID] {
-			e.Catalog += indexCatalog
-			e.WAL += indexWAL
-			if b.in.Scope.Table(r.OID).NoRows {
-				continue
-			}
-			e.Indexes += x.Bytes
-			if !r.Unlogged && (!b.in.TargetWAL.Minimal || x.Bytes < smallFile) {
-				e.WAL += max(x.Bytes-2*b.in.Catalog.BlockSize, 0) * 9 / 10 // the first two blocks are nearly empty
-			}
+		if only.Has(tasks.SectionSchema) {
+			e.Catalog += tableCatalog
+			e.WAL += tableWAL
+		}
+		if only.Has(tasks.SectionIndexes) {
+			b.expectIndexes(&e, r)
 		}
 	}
-	e.WAL += definitions*tableWAL + int64(len(b.in.Catalog.Sequences))*sequenceWAL + runWAL
+	if only.Has(tasks.SectionSchema) {
+		e.WAL += int64(len(b.in.Catalog.Sequences)) * sequenceWAL
+	}
+	e.WAL += b.refreshed + runWAL
 	e.Tables += b.refreshed
-	e.WAL += b.refreshed
-	if len(b.in.Catalog.LargeObjects) > 0 {
+	if len(b.in.Catalog.LargeObjects) > 0 && only.Has(tasks.SectionLargeObjects) {
 		e.LargeObjects = b.in.Catalog.LargeObjectBytes
 		e.WAL += e.LargeObjects * 5 / 4 // row by row, with their index
 	}
 	e.MostWAL += e.WAL
 	return e
+}
+
+// expectIndexes adds the indexes of a table.
+func (b *builder) expectIndexes(e *tasks.Expected, r pg.Relation) {
+	for _, x := range b.indexes[r.OID] {
+		e.Catalog += indexCatalog
+		e.WAL += indexWAL
+		if b.in.Scope.Table(r.OID).NoRows {
+			continue
+		}
+		e.Indexes += x.Bytes
+		if !r.Unlogged && (!b.in.TargetWAL.Minimal || x.Bytes < smallFile) {
+			e.WAL += max(x.Bytes-2*b.in.Catalog.BlockSize, 0) * 9 / 10 // the first two blocks are nearly empty
+		}
+	}
 }

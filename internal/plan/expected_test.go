@@ -33,7 +33,7 @@ func TestExpected(t *testing.T) {
 	require.Equal(t, plain.WAL, plain.MostWAL)
 	require.InDelta(t, 100*mb-20_000_000+100*mb+45*mb, plain.WAL, 4*mb, "rows without their headers, and pages of an index without what is free in them")
 
-	in := func(edit func(*world)) tasks.Expected { return weighed(edit).build(t).Expected }
+	in := func(edit func(*world)) tasks.Expected { return weighed(edit).plan(t).Expected }
 	for name, c := range map[string]struct {
 		edit func(*world)
 		want func(*tasks.Expected)
@@ -69,6 +69,14 @@ func TestExpected(t *testing.T) {
 		"a materialized view": {
 			func(w *world) { w.matview("m", true); w.Catalog.MatViews[0].Bytes = 3 * mb },
 			func(e *tasks.Expected) { e.Tables, e.WAL, e.MostWAL = e.Tables+3*mb, e.WAL+3*mb, e.MostWAL+3*mb },
+		},
+		"rows alone": {
+			func(w *world) { w.Options.Only = tasks.Sections{tasks.SectionData} },
+			func(e *tasks.Expected) { e.Indexes, e.WAL, e.MostWAL = 0, e.WAL-45*mb, e.MostWAL-45*mb },
+		},
+		"definitions alone": {
+			func(w *world) { w.Options.Only = tasks.Sections{tasks.SectionSchema} },
+			func(e *tasks.Expected) { e.Tables, e.Indexes, e.WAL, e.MostWAL = 0, 0, 0, 0 },
 		},
 		"one that is not populated": {
 			func(w *world) { w.matview("m", false); w.Catalog.MatViews[0].Bytes = 3 * mb },

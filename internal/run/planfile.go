@@ -203,7 +203,7 @@ func planSettings(c config.Config) (map[string]json.RawMessage, error) {
 		"filter.include.schemas": c.Filter.Include.Schemas, "filter.include.tables": c.Filter.Include.Tables, "filter.include.extensions": c.Filter.Include.Extensions,
 		"filter.exclude.schemas": c.Filter.Exclude.Schemas, "filter.exclude.tables": c.Filter.Exclude.Tables, "filter.exclude.table_data": c.Filter.Exclude.TableData,
 		"filter.exclude.indexes": c.Filter.Exclude.Indexes, "filter.exclude.extensions": c.Filter.Exclude.Extensions,
-		"no_owner": c.NoOwner, "no_acl": c.NoACL, "no_comments": c.NoComments, "no_tablespaces": c.NoTablespaces,
+		"only": c.Only, "truncate": c.Truncate, "no_owner": c.NoOwner, "no_acl": c.NoACL, "no_comments": c.NoComments, "no_tablespaces": c.NoTablespaces,
 		"owner_map": c.OwnerMap, "tablespace_map": c.TablespaceMap, "roles": c.Roles, "role_passwords": c.RolePasswords, "verify": c.Verify,
 	}
 	for _, t := range c.Tables {
