@@ -27,54 +27,65 @@ type TableShape struct {
 	Foreign    map[string]string `json:"foreign_keys,omitempty"`
 }
 
-// ShapeOf returns the shape of what a plan of the input makes. The columns are those
-// of the tables, by their oids.
+// ShapeOf returns the shape of what a plan of the input makes, as the source has it:
+// before [Build], which gives roles and tablespaces their other names. The columns
+// are those of the tables, by their oids.
 func ShapeOf(in Input, columns map[uint32][]pg.Column) Shape {
-	b := newBuilder(in)
 	s := Shape{Tables: map[string]TableShape{}, Objects: map[string]map[string]string{}}
-	for _, r := range b.in.Catalog.Tables {
-		if !b.has(r.OID) {
+	names := map[uint32]string{} // of the tables that are made
+	for _, r := range in.Catalog.Tables {
+		if !in.Selection.tables[r.OID] {
 			continue
 		}
 		t := TableShape{Columns: map[string]string{}, Indexes: map[string]string{}, Foreign: map[string]string{}}
 		for _, c := range columns[r.OID] {
 			t.Columns[c.Name] = digest(c.Definition)
 		}
-		for _, x := range b.indexes[r.OID] {
-			parts := []string{x.Definition, x.Tablespace, fmt.Sprint(x.Valid, x.Clustered, x.ReplicaIdentity, x.StatTargets, x.Extensions)}
-			if k := x.Constraint; k != nil {
-				parts = append(parts, k.Name, k.Type, k.Definition, k.Parameters, fmt.Sprint(k.Deferrable, k.Deferred, k.Period))
-			}
-			t.Indexes[x.Name] = digest(parts...)
-		}
-		s.Tables[nameOf(r).String()] = t
+		names[r.OID] = nameOf(r).String()
+		s.Tables[names[r.OID]] = t
 	}
-	for _, f := range b.in.Catalog.ForeignKeys {
-		if r := b.relation[f.Table]; r != nil && b.has(r.OID) && b.in.Selection.fkeys[f.OID] {
-			s.Tables[nameOf(*r).String()].Foreign[f.Name] = digest(f.Definition, fmt.Sprint(f.Validated, f.Enforced))
+	for _, x := range in.Catalog.Indexes {
+		if t, made := s.Tables[names[x.Table]]; made && in.Selection.hasIndex(x) {
+			t.Indexes[x.Name] = indexDigest(x)
 		}
 	}
-	for _, e := range b.in.SQL {
-		b.shapeEntry(s, e)
+	for _, f := range in.Catalog.ForeignKeys {
+		if t, made := s.Tables[names[f.Table]]; made && in.Selection.fkeys[f.OID] {
+			t.Foreign[f.Name] = digest(f.Definition, fmt.Sprint(f.Validated, f.Enforced))
+		}
+	}
+	for _, e := range in.SQL {
+		switch desc := e.Entry.Desc; {
+		case in.Options.Around.NoACL && (desc == "ACL" || desc == "DEFAULT ACL"), in.Options.Around.NoComments && desc == "COMMENT":
+		case desc == "TABLE" && names[e.Entry.OID] != "":
+			name := names[e.Entry.OID]
+			t := s.Tables[name]
+			t.Definition = digest(e.SQL, e.Settings)
+			s.Tables[name] = t
+		default:
+			s.add(e)
+		}
 	}
 	return s
 }
 
-// shapeEntry adds an entry of the archive.
-func (b *builder) shapeEntry(s Shape, e pg.EntrySQL) {
+// indexDigest stands for the definition of an index, with its constraint.
+func indexDigest(x pg.Index) string {
+	parts := []string{x.Definition, x.Tablespace, fmt.Sprint(x.Valid, x.Clustered, x.ReplicaIdentity, x.StatTargets, x.Extensions)}
+	if k := x.Constraint; k != nil {
+		parts = append(parts, k.Name, k.Type, k.Definition, k.Parameters, fmt.Sprint(k.Deferrable, k.Deferred, k.Period))
+	}
+	return digest(parts...)
+}
+
+// add adds an entry of the archive that is no table.
+func (s Shape) add(e pg.EntrySQL) {
 	definition := digest(e.SQL)
 	switch e.Entry.Desc {
-	case "TABLE", "MATERIALIZED VIEW":
+	case "MATERIALIZED VIEW":
 		definition = digest(e.SQL, e.Settings)
 	case "USER MAPPING", "SUBSCRIPTION", "SERVER":
 		definition = "" // may hold a password: nobody shall be able to try some on a digest
-	}
-	if r := b.relation[e.Entry.OID]; r != nil && e.Entry.Desc == "TABLE" {
-		name := nameOf(*r).String()
-		t := s.Tables[name]
-		t.Definition = definition
-		s.Tables[name] = t
-		return
 	}
 	kind := strings.ToLower(e.Entry.Desc)
 	if s.Objects[kind] == nil {

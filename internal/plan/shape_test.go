@@ -24,8 +24,19 @@ func shaped(t *testing.T, edits ...func(w *world, a, b uint32, columns map[uint3
 	for _, e := range edits {
 		e(w, a, b, columns)
 	}
-	w.build(t)
+	w.archive(t)
 	return plan.ShapeOf(w.Input, columns)
+}
+
+// archive places the entries of the archive, and writes the SQL of each.
+func (w *world) archive(t *testing.T) {
+	t.Helper()
+	var err error
+	w.Selection, err = plan.Select(w.Catalog, w.entries)
+	require.NoError(t, err)
+	for _, e := range w.Selection.Kept() {
+		w.SQL = append(w.SQL, pg.EntrySQL{Entry: e, SQL: "RUN " + e.Desc + " " + e.Rest + ";"})
+	}
 }
 
 func TestShapeChanges(t *testing.T) {
@@ -75,7 +86,7 @@ func TestShapeOfEntries(t *testing.T) {
 		w.pre("USER MAPPING", "- USER MAPPING me SERVER there")
 		w.pre("FUNCTION", "public f() me")
 		a := w.table("a", 100)
-		w.build(t)
+		w.archive(t)
 		edit(w.SQL)
 		return plan.ShapeOf(w.Input, map[uint32][]pg.Column{a: nil})
 	}

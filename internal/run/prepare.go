@@ -438,11 +438,14 @@ func (p *Prepared) build(ctx context.Context) error {
 		Options: options, Catalog: cat, Selection: selection, SQL: sql, Cuts: cuts, Bounds: bounds, Late: p.late, Lodgers: p.lodgers, Foreign: p.foreign, NoLabels: p.noLabels,
 		TargetMajor: p.target.Major(), TargetWAL: wal, SameText: same, Scope: p.scope, Skipped: skipped, Existing: existing,
 	}
+	if err := p.knowShape(ctx, in); err != nil {
+		return err
+	}
 	if p.Plan, err = plan.Build(in); err != nil {
 		return err
 	}
 	p.Plan.Steps = p.steps
-	return p.knowShape(ctx, in)
+	return nil
 }
 
 func planOptions(c config.Config) plan.Options {
