@@ -36,9 +36,9 @@ func Columns(ctx context.Context, c *Conn, without Without) (map[string]string, 
 // Column is a column of a table with its definition.
 type Column struct{ Name, Definition string }
 
-// ReadColumns returns the columns of all tables that are not left out, in their
+// ColumnDefinitions returns those of all tables that are not left out, in their
 // order, with one query.
-func ReadColumns(ctx context.Context, c *Conn, without Without) (map[uint32][]Column, error) {
+func ColumnDefinitions(ctx context.Context, c *Conn, without Without) (map[uint32][]Column, error) {
 	rows, err := c.Query(ctx, `SELECT c.oid, a.attname::text, pg_catalog.concat_ws(' ', pg_catalog.format_type(a.atttypid, a.atttypmod),
 			CASE WHEN a.attcollation <> 0 THEN a.attcollation::regcollation::text END, a.attnotnull, a.attidentity, a.attgenerated, pg_catalog.pg_get_expr(d.adbin, d.adrelid))
 		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

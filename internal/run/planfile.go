@@ -116,7 +116,7 @@ func (p *Prepared) knowShape(ctx context.Context, in plan.Input) error {
 	if !p.Shaped && p.Follow == nil {
 		return nil
 	}
-	columns, err := pg.ReadColumns(ctx, p.source, p.without)
+	columns, err := pg.ColumnDefinitions(ctx, p.source, p.without)
 	if err != nil {
 		return err
 	}
