@@ -196,6 +196,11 @@ func (cat *Catalog) readTables(ctx context.Context, c *Conn, without Without) er
 	// A hash-partition key is portable if no part of its hash depends on oids (enums and what may hold them) or,
 	// for text, on encoding and collation. Other types of the catalog are portable. Sizes are NULL once a table is
 	// dropped, whatever the snapshot shows. NOT NULL constraints that are not valid (18) say nothing about the rows.
+	notNull := "a.attnotnull"
+	if c.Major() >= 18 {
+		notNull = `a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
+			WHERE k.conrelid = c.oid AND k.contype = 'n' AND NOT k.convalidated AND k.conkey[1] = a.attnum)`
+	}
 	rows, err := c.Query(ctx, portableTypes+`SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence = 'u',
 		coalesce(am.amname::text, ''), coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)::oid, c.relfilenode,
 		size.heap / pg_catalog.current_setting('block_size')::int8,
@@ -223,11 +228,10 @@ func (cat *Catalog) readTables(ctx context.Context, c *Conn, without Without) er
 		CROSS JOIN LATERAL unnest(p.partattrs::int2[]) AS k(attnum)
 		LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = k.attnum AND k.attnum <> 0
 		LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-		WHERE p.partrelid = c.oid AND p.partstrat = 'h' HAVING pg_catalog.count(*) > 0
-	) hash ON c.relkind = 'p'
+		WHERE c.relkind = 'p' AND p.partrelid = c.oid AND p.partstrat = 'h' HAVING pg_catalog.count(*) > 0 -- which costs nothing for the others
+	) hash ON true
 	LEFT JOIN LATERAL (
-		SELECT a.attname::text AS name, a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
-			WHERE k.conrelid = c.oid AND k.contype = 'n' AND NOT k.convalidated AND k.conkey[1] = a.attnum) AS notnull
+		SELECT a.attname::text AS name, `+notNull+` AS notnull
 		FROM pg_catalog.pg_index x JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.indkey[0]
 		WHERE x.indrelid = c.oid AND x.indisunique AND x.indisvalid AND x.indpred IS NULL AND x.indexprs IS NULL AND x.indnkeyatts = 1
 		AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
@@ -250,7 +254,7 @@ func (cat *Catalog) readIndexes(ctx context.Context, c *Conn, without Without) e
 	rows, err := c.Query(ctx, `SELECT x.indexrelid, x.indrelid, ic.relname::text, coalesce(pg_catalog.pg_get_indexdef(x.indexrelid), ''),
 		coalesce(ts.spcname::text, ''), x.indisvalid, x.indisunique, x.indisclustered, x.indisreplident,
 		coalesce(inh.inhparent, 0::oid), CASE WHEN ic.relkind = 'i' THEN coalesce(pg_catalog.pg_relation_size(x.indexrelid), 0) ELSE 0 END,
-		stats.columns, stats.targets, ext.names,
+		coalesce(stats.columns, '{}'), coalesce(stats.targets, '{}'), coalesce(ext.names, '{}'),
 		k.oid, k.conname::text, k.contype::text, coalesce(pg_catalog.pg_get_constraintdef(k.oid), ''),
 		coalesce((SELECT pg_catalog.string_agg(pg_catalog.quote_ident(o.option_name) || '=' || pg_catalog.quote_literal(o.option_value), ', ')
 			FROM pg_catalog.pg_options_to_table(ic.reloptions) o), ''),
@@ -262,13 +266,12 @@ func (cat *Catalog) readIndexes(ctx context.Context, c *Conn, without Without) e
 	LEFT JOIN pg_catalog.pg_tablespace ts ON ts.oid = ic.reltablespace
 	LEFT JOIN pg_catalog.pg_inherits inh ON inh.inhrelid = x.indexrelid
 	LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = x.indexrelid AND k.conrelid = x.indrelid AND k.contype IN ('p', 'u', 'x')
-	CROSS JOIN LATERAL (SELECT coalesce(pg_catalog.array_agg(a.attnum::text ORDER BY a.attnum), '{}') AS columns,
-		coalesce(pg_catalog.array_agg(a.attstattarget::int4 ORDER BY a.attnum), '{}') AS targets
-		FROM pg_catalog.pg_attribute a WHERE a.attrelid = x.indexrelid AND a.attstattarget >= 0) stats
-	CROSS JOIN LATERAL (SELECT coalesce(pg_catalog.array_agg(e.extname::text ORDER BY e.extname), '{}') AS names
+	LEFT JOIN (SELECT a.attrelid, pg_catalog.array_agg(a.attnum::text ORDER BY a.attnum) AS columns, pg_catalog.array_agg(a.attstattarget::int4 ORDER BY a.attnum) AS targets
+		FROM pg_catalog.pg_attribute a WHERE a.attstattarget >= 0 AND a.attnum > 0 GROUP BY a.attrelid) stats ON stats.attrelid = x.indexrelid
+	LEFT JOIN (SELECT d.objid, pg_catalog.array_agg(e.extname::text ORDER BY e.extname) AS names
 		FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
-		WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = x.indexrelid
-		AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'x') ext
+		WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'x'
+		GROUP BY d.objid) ext ON ext.objid = x.indexrelid
 	WHERE x.indisready AND (x.indisvalid OR ic.relkind = 'I') AND n.nspname <> ALL ($1) AND c.oid <> ALL ($2) AND `+userRelation+`
 	ORDER BY x.indexrelid`, without.names(), without.IDs())
 	if err != nil {
