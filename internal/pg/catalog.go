@@ -387,7 +387,7 @@ func (cat *Catalog) readLargeObjects(ctx context.Context, c *Conn, _ Without) er
 	if err != nil {
 		return err
 	}
-	if cat.LargeObjects, err = pgx.CollectRows(rows, pgx.RowTo[uint32]); err != nil || len(cat.LargeObjects) == 0 {
+	if cat.LargeObjects, err = pgx.CollectRows(rows, pgx.RowTo[uint32]); err != nil {
 		return err
 	}
 	return c.QueryRow(ctx, "SELECT pg_catalog.pg_total_relation_size('pg_catalog.pg_largeobject')").Scan(&cat.LargeObjectBytes)

@@ -156,7 +156,8 @@ func TestReadCatalogOfMaterializedViews(t *testing.T) {
 	require.Len(t, cat.MatViews, 3)
 	low, high, top := cat.MatViews[0], cat.MatViews[1], cat.MatViews[2]
 	require.Equal(t, pg.MatView{OID: low.OID, Schema: "public", Name: "low", Populated: true, Reads: []uint32{}}, low)
-	require.Equal(t, pg.MatView{OID: high.OID, Schema: "public", Name: "high", Populated: true, Reads: []uint32{low.OID}}, high)
+	require.Equal(t, pg.MatView{OID: high.OID, Schema: "public", Name: "high", Populated: true, Reads: []uint32{low.OID}, Bytes: high.Bytes}, high)
+	require.Positive(t, high.Bytes)
 	require.Equal(t, pg.MatView{OID: top.OID, Schema: "public", Name: "top", Reads: []uint32{high.OID}}, top)
 }
 

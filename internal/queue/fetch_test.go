@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
@@ -88,11 +89,15 @@ func TestNoPrefetch(t *testing.T) {
 		q := b.create(t, 100)
 		require.NoError(t, q.Publish(t.Context(), copies(5)))
 		fetch(t, q)
-		consumer, err := b.jetStream(t).Consumer(t.Context(), queue.StreamName(run.Name), string(tasks.StageCopy))
-		require.NoError(t, err)
-		require.Equal(t, 1, consumer.CachedInfo().NumAckPending)
-		require.EqualValues(t, 4, consumer.CachedInfo().NumPending)
-		require.Zero(t, consumer.CachedInfo().NumWaiting, "nothing waits at the server after Fetch")
+		js := b.jetStream(t)
+		// The server counts what is pending a moment later.
+		require.EventuallyWithT(t, func(t *assert.CollectT) {
+			consumer, err := js.Consumer(context.Background(), queue.StreamName(run.Name), string(tasks.StageCopy))
+			require.NoError(t, err)
+			require.Equal(t, 1, consumer.CachedInfo().NumAckPending)
+			require.EqualValues(t, 4, consumer.CachedInfo().NumPending)
+			require.Zero(t, consumer.CachedInfo().NumWaiting, "nothing waits at the server after Fetch")
+		}, soon, 5*time.Millisecond)
 	})
 }
 
