@@ -1,5 +1,5 @@
-// Package obs makes what an operator watches: the logger, and whatever else
-// looks at a run from outside. Nothing in here knows what a run does.
+// Package obs makes what an operator watches: the logger, and the lines that stay
+// below it on a terminal. Nothing in here knows what a run does.
 package obs
 
 import (

@@ -1,6 +1,7 @@
 // Package ui prints what people and programs read on stdout: plans and
 // summaries, as tables or as JSON. report.go has the summary of a run, plan.go
-// the plan, and this file what both need to show sizes, times and tables.
+// the plan, progress.go how far a run is from moment to moment, and this file what
+// they need to show sizes, times and tables.
 package ui
 
 import (
