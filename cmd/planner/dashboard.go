@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -85,10 +86,13 @@ func (b *board) keep(next func(tasks.Report) error) func(tasks.Report) error {
 // dashboard returns the one of the planner's own run.
 func (b *board) dashboard(o run.Options) web.Dashboard {
 	d := dashboardOf(o)
-	b.status = tasks.RunStatus{Run: o.Config.Run, State: tasks.RunPlanning}
+	b.status = tasks.RunStatus{Run: o.Config.Run, State: tasks.RunPlanning, Started: time.Now(), Tasks: map[tasks.State]int{}}
 	d.Status = func(context.Context) (tasks.RunStatus, error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
+		if b.status.State == tasks.RunPlanning {
+			b.status.At = time.Now() // nobody has said anything yet
+		}
 		return b.status, nil
 	}
 	fromLedger := d.Report
@@ -123,6 +127,9 @@ look; with http.token, those who know it can pause, scale, retry and cancel.`,
 			cfg, logger, err := app.Load(config.Config.ValidateObserver)
 			if err != nil {
 				return err
+			}
+			if cfg.Several() {
+				return tasks.WithHint(errors.New("a dashboard is of one database, and databases is set"), "planner status and planner watch show all of them; leave databases out, and name one in target.uri")
 			}
 			if cfg.HTTP.Listen == "" {
 				cfg.HTTP.Listen = "127.0.0.1:8080"

@@ -60,15 +60,7 @@ func TestDashboardOfARun(t *testing.T) {
 	require.NoError(t, err)
 	server := httptest.NewServer(h)
 	defer server.Close()
-	var document string
-	for after := 4 * time.Second; after < time.Minute; after *= 3 { // on a busy machine it takes longer
-		var complaints string
-		document, complaints = browse(t, server.URL, after)
-		require.Empty(t, complaints)
-		if strings.Contains(document, "public.quick") {
-			break
-		}
-	}
+	document := look(t, server.URL, "public.quick")
 	require.Contains(t, document, `role="status">running</span>`)
 	require.Contains(t, document, "copy.public.big.", "what runs")
 	require.Contains(t, document, "public.quick", "a table")
@@ -76,4 +68,33 @@ func TestDashboardOfARun(t *testing.T) {
 	release()
 	_, err = wait()
 	require.NoError(t, err)
+}
+
+// TestDashboardBeforeARun looks at the page of a planner that still plans.
+func TestDashboardBeforeARun(t *testing.T) {
+	t.Parallel()
+	h, err := web.Dashboard{
+		Status: func(context.Context) (tasks.RunStatus, error) {
+			return tasks.RunStatus{Run: "main", State: tasks.RunPlanning, At: time.Now()}, nil
+		},
+		Report: func(context.Context) (tasks.Report, error) { return tasks.Report{}, nil },
+	}.Handler()
+	require.NoError(t, err)
+	server := httptest.NewServer(h)
+	defer server.Close()
+	require.Contains(t, look(t, server.URL, "planning"), `role="status">planning</span>`)
+}
+
+// look returns the document once it contains the text, or what it is after a while.
+func look(t *testing.T, url, text string) (document string) {
+	t.Helper()
+	for after := 4 * time.Second; after < time.Minute; after *= 3 { // on a busy machine it takes longer
+		var complaints string
+		document, complaints = browse(t, url, after)
+		require.Empty(t, complaints)
+		if strings.Contains(document, text) {
+			break
+		}
+	}
+	return document
 }

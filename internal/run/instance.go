@@ -292,6 +292,24 @@ func (i *instance) begun(ctx context.Context) ([]part, error) {
 	return parts, err
 }
 
+// openBegun looks at what the target has of a run that was begun, for a verb that
+// does not plan. The caller closes the instance.
+func openBegun(ctx context.Context, o Options) (*instance, []part, error) {
+	i, err := newInstance(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	var parts []part
+	if err = i.connectTarget(ctx); err == nil {
+		parts, err = i.begun(ctx)
+	}
+	if err != nil {
+		i.close()
+		return nil, nil, err
+	}
+	return i, parts, nil
+}
+
 // errNothingBegun is returned when there is nothing of the run on the target.
 var errNothingBegun = errors.New("no database of the target that databases chooses holds a ledger of it")
 

@@ -179,18 +179,11 @@ func ListInstance(ctx context.Context, o Options, what string) (tasks.Listing, e
 // StatusInstance says how far a run of several databases is, from their ledgers,
 // with what the queue says of the one that is under way. It changes nothing.
 func StatusInstance(ctx context.Context, o Options) (s tasks.InstanceStatus, err error) {
-	i, err := newInstance(o)
+	i, parts, err := openBegun(ctx, o)
 	if err != nil {
 		return s, err
 	}
 	defer i.close()
-	if err := i.connectTarget(ctx); err != nil {
-		return s, err
-	}
-	parts, err := i.begun(ctx)
-	if err != nil {
-		return s, err
-	}
 	s.Run, s.UID, s.State = o.Config.Run, parts[0].instance.UID, tasks.RunFailed
 	if s.Owned, err = ledger.InstanceOwned(ctx, i.target); err != nil {
 		return s, err
@@ -304,18 +297,11 @@ func instanceRuns(ctx context.Context, o Options) (list []tasks.RunStatus, err e
 
 // current returns the options of the run about the database that is under way.
 func current(ctx context.Context, o Options) (Options, error) {
-	i, err := newInstance(o)
+	i, parts, err := openBegun(ctx, o)
 	if err != nil {
 		return o, err
 	}
 	defer i.close()
-	if err := i.connectTarget(ctx); err != nil {
-		return o, err
-	}
-	parts, err := i.begun(ctx)
-	if err != nil {
-		return o, err
-	}
 	for _, p := range parts {
 		if p.state == tasks.RunRunning {
 			return i.about(p.name), nil
@@ -331,18 +317,11 @@ var errNoneRunning = errors.New("no database is being copied at the moment")
 // onUnfinished calls do with the options of the run about every database that is
 // not complete.
 func onUnfinished(ctx context.Context, o Options, do func(context.Context, Options) error) error {
-	i, err := newInstance(o)
+	i, parts, err := openBegun(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer i.close()
-	if err := i.connectTarget(ctx); err != nil {
-		return err
-	}
-	parts, err := i.begun(ctx)
-	if err != nil {
-		return err
-	}
 	var errs []error
 	for _, p := range parts {
 		if p.state == tasks.RunComplete {

@@ -162,33 +162,52 @@ func coarse(d time.Duration) string {
 	return text
 }
 
+// StageCount says how many tasks of a stage there are.
+type StageCount struct {
+	Stage   tasks.Stage `json:"stage"`
+	Tasks   int         `json:"tasks"`
+	Done    int         `json:"done"`
+	Running int         `json:"running"`
+	Failed  int         `json:"failed"`
+}
+
+// StageCounts counts the tasks of each stage that has any, in the order of a run.
+func StageCounts(s tasks.RunStatus) []StageCount {
+	counts := map[tasks.Stage]*StageCount{}
+	for _, stage := range tasks.Stages() {
+		counts[stage] = &StageCount{Stage: stage}
+	}
+	for _, k := range s.Kinds {
+		if c := counts[k.Kind.Stage()]; c != nil {
+			c.Done += k.Tasks[tasks.Done]
+			c.Failed += k.Tasks[tasks.Failed]
+			for _, n := range k.Tasks {
+				c.Tasks += n
+			}
+		}
+	}
+	for _, r := range s.Running {
+		if c := counts[r.Kind.Stage()]; c != nil {
+			c.Running++
+		}
+	}
+	list := []StageCount{}
+	for _, stage := range tasks.Stages() {
+		if counts[stage].Tasks > 0 {
+			list = append(list, *counts[stage])
+		}
+	}
+	return list
+}
+
 // stageLine tells of each stage how many tasks are done of how many, and how many
 // run.
 func stageLine(s tasks.RunStatus) string {
-	type count struct{ done, all, running int }
-	counts := map[tasks.Stage]count{}
-	for _, k := range s.Kinds {
-		c := counts[k.Kind.Stage()]
-		c.done += k.Tasks[tasks.Done]
-		for _, n := range k.Tasks {
-			c.all += n
-		}
-		counts[k.Kind.Stage()] = c
-	}
-	for _, r := range s.Running {
-		c := counts[r.Kind.Stage()]
-		c.running++
-		counts[r.Kind.Stage()] = c
-	}
 	var parts []string
-	for _, stage := range tasks.Stages() {
-		c := counts[stage]
-		if c.all == 0 {
-			continue
-		}
-		text := fmt.Sprintf("%s %d/%d", stage, c.done, c.all)
-		if c.running > 0 {
-			text += fmt.Sprintf(" (%d)", c.running)
+	for _, c := range StageCounts(s) {
+		text := fmt.Sprintf("%s %d/%d", c.Stage, c.Done, c.Tasks)
+		if c.Running > 0 {
+			text += fmt.Sprintf(" (%d)", c.Running)
 		}
 		parts = append(parts, text)
 	}

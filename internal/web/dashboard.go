@@ -56,7 +56,7 @@ func (d Dashboard) Handler() (http.Handler, error) {
 			return statusEvent{}, err
 		}
 		o := progress.Add(s)
-		return statusEvent{Status: s, Outlook: outlook{o.Fraction, o.Bytes, o.BytesPerSecond, o.LeftText()}}, nil
+		return statusEvent{Status: s, Outlook: outlook{o.Fraction, o.Bytes, o.BytesPerSecond, o.LeftText()}, Stages: ui.StageCounts(s)}, nil
 	}}
 	detail := &cached[detailEvent]{every: detailEvery, read: func(ctx context.Context) (detailEvent, error) {
 		r, err := d.Report(ctx)
@@ -108,6 +108,7 @@ func (d Dashboard) page() ([]byte, error) {
 type statusEvent struct {
 	Status  tasks.RunStatus `json:"status"`
 	Outlook outlook         `json:"outlook"`
+	Stages  []ui.StageCount `json:"stages"`
 }
 
 type outlook struct {

@@ -4,11 +4,6 @@
   const byId = (id) => document.getElementById(id);
   const text = (id, value) => { const e = byId(id); if (e.textContent !== value) e.textContent = value; };
   const stages = ["copy", "index", "attach", "analyze", "fkey", "blob", "misc"];
-  const stageOf = {
-    "copy": "copy", "bundle": "copy", "measure": "copy", "index": "index", "attach": "attach", "analyze": "analyze",
-    "fkey-add": "fkey", "fkey-validate": "fkey", "large-objects": "blob",
-  };
-
   function rows(id, list, cells) {
     byId(id).replaceChildren(...list.map((item) => {
       const tr = document.createElement("tr");
@@ -38,7 +33,7 @@
     }));
   }
 
-  function status({status: s, outlook: o}) {
+  function status({status: s, outlook: o, stages: counts}) {
     document.title = `${format.percent(o.fraction)} ${s.run}`;
     text("run", s.run);
     text("state", s.paused ? s.state + ", paused" : s.state);
@@ -46,14 +41,14 @@
     text("about", `run ${s.run_uid}, planner ${s.planner || "none"}`);
     byId("bar").setAttribute("aria-valuenow", Math.floor(o.fraction * 100));
     byId("bar").firstElementChild.style.width = o.fraction * 100 + "%";
-    const total = Object.values(s.tasks).reduce((a, b) => a + b, 0), failed = s.tasks.failed ?? 0;
+    const n = s.tasks ?? {}, total = Object.values(n).reduce((a, b) => a + b, 0), failed = n.failed ?? 0;
     cards([
       ["done", format.percent(o.fraction)],
       ["COPY data", `${format.bytes(o.bytes)} of ${format.bytes(s.table_bytes)}`],
       ["rate", format.bytes(o.bytes_per_second) + "/s"],
       ["left", o.left || "–"],
       ["took so far", format.time((Date.parse(s.at) - Date.parse(s.started)) * 1e6)],
-      ["tasks", `${format.count(s.tasks.done ?? 0)} of ${format.count(total)}`],
+      ["tasks", `${format.count(n.done ?? 0)} of ${format.count(total)}`],
       failed ? ["failed", format.count(failed), "bad"] : null,
       s.state === "running" ? ["bottleneck", s.bottleneck || "–"] : null,
       ["snapshot", s.snapshot.held ? "held for " + format.time(s.snapshot.age_ns) : s.snapshot.released ? "released" : s.snapshot.id ? "lost" : "none",
@@ -67,15 +62,7 @@
       [r.phase_total ? format.percent(Math.min(r.phase_done / r.phase_total, 1)) : r.weight && r.bytes ? "~" + format.percent(Math.min(r.bytes / r.weight, 0.99)) : "", true],
       [r.bytes ? format.bytes(r.bytes) : "", true], [format.time((Date.parse(s.at) - Date.parse(r.since)) * 1e6), true], [r.worker],
     ]);
-    const count = Object.fromEntries(stages.map((stage) => [stage, {stage, done: 0, all: 0, running: 0, failed: 0}]));
-    for (const k of s.kinds ?? []) {
-      const c = count[stageOf[k.kind] ?? "misc"];
-      c.done += k.tasks.done ?? 0;
-      c.failed += k.tasks.failed ?? 0;
-      c.all += Object.values(k.tasks).reduce((a, b) => a + b, 0);
-    }
-    for (const r of s.running ?? []) count[stageOf[r.kind] ?? "misc"].running++;
-    rows("stages", Object.values(count).filter((c) => c.all), (c) => [[c.stage], [format.count(c.done), true], [format.count(c.all), true], [c.running || "", true], [c.failed || "", true]]);
+    rows("stages", counts, (c) => [[c.stage], [format.count(c.done), true], [format.count(c.tasks), true], [c.running || "", true], [c.failed || "", true]]);
     rows("workers", s.workers ?? [], (w) => [
       [w.name + (w.draining ? " (drains)" : "")], [w.version], [w.running?.length ?? 0, true], [format.bytes(w.bytes), true], [format.bytes(w.bytes_per_second) + "/s", true],
     ]);
@@ -84,19 +71,7 @@
   let lines = null, tables = null;
   if (byId("timeline")) {
     lines = timeline(byId("timeline"), stages);
-    const time = (ns) => ns ? format.time(ns) : "";
-    tables = sortableTable(byId("tables"), {
-      label: "tables",
-      columns: [
-        {name: "table", of: (t) => t.table.schema + "." + t.table.name},
-        {name: "rows copied", of: (t) => t.rows, show: format.count, number: true},
-        {name: "bytes", of: (t) => t.bytes, show: format.bytes, number: true},
-        {name: "parts", of: (t) => t.parts, number: true},
-        {name: "copy", of: (t) => t.copy_ns, show: (ns, t) => t.bundle ? "bundle" : time(ns), number: true},
-        {name: "indexes", of: (t) => t.indexes, number: true},
-        {name: "index time", of: (t) => t.index_ns, show: time, number: true},
-      ],
-    });
+    tables = tablesOfRun(byId("tables"), null);
   }
   function detail(d) {
     lines?.set(d.timeline);

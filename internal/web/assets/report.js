@@ -4,19 +4,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const stages = [...new Set(data.timeline.spans.map((s) => s.stage))];
   timeline(document.getElementById("timeline"), stages).set(data.timeline);
-  const time = (ns) => ns ? format.time(ns) : "";
-  sortableTable(document.getElementById("tables"), {
-    label: "tables", sort: 2,
-    columns: [
-      {name: "table", of: (t) => t.table.schema + "." + t.table.name},
-      {name: "rows", of: (t) => t.rows, show: format.count, number: true},
-      {name: "bytes", of: (t) => t.bytes, show: format.bytes, number: true},
-      {name: "parts", of: (t) => t.parts, number: true},
-      {name: "copy", of: (t) => t.copy_ns, show: (ns, t) => t.bundle ? "bundle" : time(ns), number: true},
-      {name: "indexes", of: (t) => t.indexes, number: true},
-      {name: "index time", of: (t) => t.index_ns, show: time, number: true},
-    ],
-  }).set(data.tables);
+  tablesOfRun(document.getElementById("tables"), 2).set(data.tables);
   sortableTable(document.getElementById("tasks"), {
     label: "tasks", sort: 3,
     columns: [

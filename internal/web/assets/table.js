@@ -73,3 +73,20 @@ function sortableTable(place, {columns, label, batch = 200, sort = null, descend
   }
   return {set(next) { rows = next; draw(); }};
 }
+
+// The tables of a run, as its report has them.
+function tablesOfRun(place, sort) {
+  const time = (ns) => ns ? format.time(ns) : "";
+  return sortableTable(place, {
+    label: "tables", sort,
+    columns: [
+      {name: "table", of: (t) => t.table.schema + "." + t.table.name},
+      {name: "rows copied", of: (t) => t.rows, show: format.count, number: true},
+      {name: "bytes", of: (t) => t.bytes, show: format.bytes, number: true},
+      {name: "parts", of: (t) => t.parts, number: true},
+      {name: "copy", of: (t) => t.copy_ns, show: (ns, t) => t.bundle ? "bundle" : time(ns), number: true},
+      {name: "indexes", of: (t) => t.indexes, number: true},
+      {name: "index time", of: (t) => t.index_ns, show: time, number: true},
+    ],
+  });
+}
