@@ -98,10 +98,13 @@ func (b *board) dashboard(o run.Options) web.Dashboard {
 	fromLedger := d.Report
 	d.Report = func(ctx context.Context) (tasks.Report, error) {
 		b.mu.Lock()
-		final := b.final
+		final, planning := b.final, b.status.State == tasks.RunPlanning
 		b.mu.Unlock()
-		if final != nil {
+		switch {
+		case final != nil:
 			return *final, nil
+		case planning: // there may be no target database yet
+			return tasks.Report{}, nil
 		}
 		r, err := fromLedger(ctx)
 		if errors.Is(err, ledger.ErrNoRun) { // not yet
