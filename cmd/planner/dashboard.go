@@ -36,8 +36,9 @@ func serveDashboard(cfg config.Config, d web.Dashboard, logger *slog.Logger) (st
 
 // dashboardOf returns the dashboard of a run that others plan.
 func dashboardOf(o run.Options) web.Dashboard {
+	follower := run.Follow(o)
 	d := web.Dashboard{
-		Status: func(ctx context.Context) (tasks.RunStatus, error) { return run.Status(ctx, o) },
+		Status: follower.Status,
 		Token:  string(o.Config.HTTP.Token),
 		Control: web.Control{
 			Pause:   func(ctx context.Context) error { return run.Pause(ctx, o) },
@@ -51,7 +52,10 @@ func dashboardOf(o run.Options) web.Dashboard {
 		},
 	}
 	if o.Config.Target.URI != "" {
-		d.Report = func(ctx context.Context) (tasks.Report, error) { return run.Report(ctx, o) }
+		d.Report = follower.Report
+		if o.Config.Several() {
+			d.Databases = follower.Databases
+		}
 	}
 	return d
 }
@@ -67,6 +71,9 @@ type board struct {
 func (b *board) watch(next func(tasks.RunStatus)) func(tasks.RunStatus) {
 	return func(s tasks.RunStatus) {
 		b.mu.Lock()
+		if s.RunUID != b.status.RunUID {
+			b.final = nil // that was of another database
+		}
 		b.status = s
 		b.mu.Unlock()
 		next(s)
@@ -130,9 +137,6 @@ look; with http.token, those who know it can pause, scale, retry and cancel.`,
 			cfg, logger, err := app.Load(config.Config.ValidateObserver)
 			if err != nil {
 				return err
-			}
-			if cfg.Several() {
-				return tasks.WithHint(errors.New("a dashboard is of one database, and databases is set"), "planner status and planner watch show all of them; leave databases out, and name one in target.uri")
 			}
 			if cfg.HTTP.Listen == "" {
 				cfg.HTTP.Listen = "127.0.0.1:8080"

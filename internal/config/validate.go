@@ -126,7 +126,6 @@ func (c Config) several(p *problems) {
 		{"only", len(c.Only) > 0},
 		{"truncate", c.Truncate},
 		{"source_clones", len(c.SourceClones) > 0},
-		{"http.listen", c.HTTP.Listen != ""},
 	} {
 		if s.set {
 			p.add(s.setting, "it is about one database, and databases is set, too",

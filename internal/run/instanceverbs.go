@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/ledger"
@@ -246,32 +245,6 @@ func ReportInstance(ctx context.Context, o Options) (report tasks.InstanceReport
 		report.Databases = append(report.Databases, one)
 	}
 	return report, nil
-}
-
-// watchInstance is [Watch] of one database after the other.
-func watchInstance(ctx context.Context, o Options, show func(tasks.RunStatus)) error {
-	for seen := false; ; seen = true {
-		one, err := current(ctx, o)
-		switch {
-		case seen && errors.Is(err, errNothingBegun):
-			return ErrEnded
-		case err == nil:
-			if err := Watch(ctx, one, show); err != nil && !errors.Is(err, ErrEnded) {
-				return err
-			}
-		case !errors.Is(err, errNoneRunning):
-			return err
-		default:
-			if s, err := StatusInstance(ctx, o); err != nil || !s.Owned {
-				return err
-			}
-		}
-		select { // the planner makes the plan of the next one
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(watchEvery):
-		}
-	}
 }
 
 // instanceRuns lists what the target knows of a run of several databases.

@@ -51,7 +51,9 @@ func TestProgress(t *testing.T) {
 	release()
 	_, err := wait()
 	require.NoError(t, err)
-	require.ErrorIs(t, <-watching, run.ErrEnded)
+	if err := <-watching; err != nil { // nil if it looked between the end of the run and that of its ledger
+		require.ErrorIs(t, err, run.ErrEnded)
+	}
 }
 
 // TestReportBeforeTheLedgerGoes: what keeps the report gets all of it while the

@@ -385,21 +385,22 @@ const watchEvery = 2 * time.Second
 // ledger and queue away because it is complete, or somebody has cleaned up.
 var ErrEnded = errors.New("the run has ended: it is complete, or it was cancelled or cleaned up")
 
-// Watch shows how far a run is, over and over, until it ends or ctx does. It needs
-// what [Status] needs. A run that is complete and keeps its ledger ends it, and so
+// Watch shows how far a run is, over and over, until it ends or ctx does, as a
+// [Follower] sees it. A run that is complete and keeps its ledger ends it, and so
 // does one that has failed or was cancelled, without an error; a run that is gone is
 // [ErrEnded].
 func Watch(ctx context.Context, o Options, show func(tasks.RunStatus)) error {
-	if o.Config.Several() && o.Config.Target.URI != "" {
-		return watchInstance(ctx, o, show)
-	}
 	o.Config.Source.URI = "" // nothing that is shown comes from there
+	follower := Follow(o)
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for seen := false; ; seen = true {
-		s, err := Status(ctx, o)
+		s, err := follower.Status(ctx)
+		if err != nil && seen && !isGone(err) && ctx.Err() == nil {
+			s, err = follower.Status(ctx) // it may have gone while it was read
+		}
 		switch {
-		case seen && (errors.Is(err, ledger.ErrNoRun) || errors.Is(err, queue.ErrNoStatus) || errors.Is(err, queue.ErrGone)):
+		case seen && isGone(err):
 			return ErrEnded
 		case err != nil:
 			return err
@@ -414,6 +415,11 @@ func Watch(ctx context.Context, o Options, show func(tasks.RunStatus)) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// isGone reports whether neither ledger nor queue know of the run.
+func isGone(err error) bool {
+	return errors.Is(err, ledger.ErrNoRun) || errors.Is(err, errNothingBegun) || errors.Is(err, queue.ErrNoStatus) || errors.Is(err, queue.ErrGone)
 }
 
 // Runs lists the runs that the target's ledger and the queue know of, each as far

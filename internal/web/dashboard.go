@@ -19,8 +19,9 @@ import (
 
 // How old what a dashboard shows may be. Nobody is asked while nobody looks.
 const (
-	statusEvery = time.Second
-	detailEvery = 5 * time.Second
+	statusEvery    = time.Second
+	detailEvery    = 5 * time.Second
+	databasesEvery = 10 * time.Second // each of which is asked
 )
 
 // Dashboard is the live page of a run.
@@ -29,6 +30,9 @@ type Dashboard struct {
 	Status func(context.Context) (tasks.RunStatus, error)
 	// Report reads what the run has done so far; nil if only the queue can be reached.
 	Report func(context.Context) (tasks.Report, error)
+	// Databases lists those of a run of several, nil for any other. Status and Report
+	// are about the one that is being copied then.
+	Databases func(context.Context) (tasks.InstanceStatus, error)
 	// Token lets those who know it use Control; "" lets nobody.
 	Token   string
 	Control Control
@@ -62,13 +66,17 @@ func (d Dashboard) Handler() (http.Handler, error) {
 		r, err := d.Report(ctx)
 		return detailEvent{Tables: append([]tasks.TableReport{}, r.Tables...), Timeline: timelineOf(r.Timeline)}, err
 	}}
+	databases := &cached[databasesEvent]{every: databasesEvery, read: func(ctx context.Context) (databasesEvent, error) {
+		s, err := d.Databases(ctx)
+		return databasesEvent{append([]tasks.DatabaseStatus{}, s.Databases...)}, err
+	}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'; frame-ancestors 'none'")
 		_, _ = w.Write(page)
 	})
-	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { d.events(w, r, status, detail) })
+	mux.HandleFunc("GET /events", func(w http.ResponseWriter, r *http.Request) { d.events(w, r, status, detail, databases) })
 	if d.Token != "" {
 		mux.HandleFunc("POST /control/{verb}", d.control)
 	}
@@ -94,11 +102,11 @@ func (d Dashboard) page() ([]byte, error) {
 	}
 	var page bytes.Buffer
 	err = t.Execute(&page, struct {
-		CSS             template.CSS
-		JS              template.JS
-		Control, Detail bool
-		Stages          []tasks.Stage
-	}{css, js, d.Token != "", d.Report != nil, tasks.Stages()})
+		CSS                        template.CSS
+		JS                         template.JS
+		Control, Detail, Databases bool
+		Stages                     []tasks.Stage
+	}{css, js, d.Token != "", d.Report != nil, d.Databases != nil, tasks.Stages()})
 	if err != nil {
 		return nil, fmt.Errorf("write the dashboard: %w", err)
 	}
@@ -121,6 +129,10 @@ type outlook struct {
 type detailEvent struct {
 	Tables   []tasks.TableReport `json:"tables"`
 	Timeline timeline            `json:"timeline"`
+}
+
+type databasesEvent struct {
+	Databases []tasks.DatabaseStatus `json:"databases"`
 }
 
 // cached is a value that is read anew when it is asked for and too old, once for
@@ -184,7 +196,7 @@ func send[T any](ctx context.Context, r reader, name string, c *cached[T]) (T, e
 }
 
 // events sends what is new until the reader goes, or the run has ended.
-func (d Dashboard) events(w http.ResponseWriter, req *http.Request, status *cached[statusEvent], detail *cached[detailEvent]) {
+func (d Dashboard) events(w http.ResponseWriter, req *http.Request, status *cached[statusEvent], detail *cached[detailEvent], databases *cached[databasesEvent]) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	r := reader{w, http.NewResponseController(w), map[string]time.Time{}}
@@ -195,9 +207,13 @@ func (d Dashboard) events(w http.ResponseWriter, req *http.Request, status *cach
 		over := err == nil && ended(s.Status.State)
 		if over {
 			detail.expire() // as it is in the end
+			databases.expire()
 		}
 		if err == nil && d.Report != nil {
 			_, err = send(req.Context(), r, "detail", detail)
+		}
+		if err == nil && d.Databases != nil {
+			_, err = send(req.Context(), r, "databases", databases)
 		}
 		if err != nil {
 			// The reason may quote what only the databases should know.

@@ -35,7 +35,7 @@
 
   function status({status: s, outlook: o, stages: counts}) {
     document.title = `${format.percent(o.fraction)} ${s.run}`;
-    text("run", s.run);
+    text("run", s.database ? `${s.run}, ${s.database}` : s.run);
     text("state", s.paused ? s.state + ", paused" : s.state);
     byId("state").className = "state " + ({complete: "good", failed: "bad", cancelled: "bad"}[s.state] ?? "");
     text("about", `run ${s.run_uid}, planner ${s.planner || "none"}`);
@@ -66,6 +66,17 @@
     rows("workers", s.workers ?? [], (w) => [
       [w.name + (w.draining ? " (drains)" : "")], [w.version], [w.running?.length ?? 0, true], [format.bytes(w.bytes), true], [format.bytes(w.bytes_per_second) + "/s", true],
     ]);
+  }
+
+  function databases(list) {
+    rows("databases", list, ({database, status: s}) => {
+      if (!s) return [[database], ["not begun"], ["", true], ["", true], ["", true], ["", true], ["", true]];
+      const n = s.tasks ?? {};
+      return [
+        [database], [s.state], [format.count(n.done ?? 0), true], [format.count(Object.values(n).reduce((a, b) => a + b, 0)), true],
+        [n.failed || "", true], [format.count(s.rows), true], [format.bytes(s.bytes), true],
+      ];
+    });
   }
 
   let lines = null, tables = null;
@@ -109,6 +120,7 @@
     status(told);
   });
   events.addEventListener("detail", (e) => detail(JSON.parse(e.data)));
+  events.addEventListener("databases", (e) => databases(JSON.parse(e.data).databases));
   events.addEventListener("gone", (e) => { text("state", e.data); events.close(); });
   events.addEventListener("error", () => { if (over) events.close(); else if (events.readyState !== EventSource.CLOSED) text("state", "no connection, trying again"); });
 
