@@ -59,8 +59,8 @@ type Index struct {
 	Valid, Unique   bool
 	Clustered       bool
 	ReplicaIdentity bool
-	Parent          uint32 // the partitioned index it is attached to, 0 if none
-	Bytes           int64
+	Parent          uint32         // the partitioned index it is attached to, 0 if none
+	Bytes           int64          // of a small one as of its last VACUUM or ANALYZE
 	StatTargets     map[string]int // column number (text) to statistics target
 	Extensions      []string       // extensions that it is marked as depending on
 	Constraint      *Constraint
@@ -251,9 +251,17 @@ func (cat *Catalog) readIndexes(ctx context.Context, c *Conn, without Without) e
 	if c.Major() >= 18 {
 		period = "k.conperiod"
 	}
+	// A small index is as large as the server last noted if its table is, too, and has as many rows: VACUUM may note
+	// the table alone. To look for its file takes as long as to write down its definition.
+	ids, blocks := make([]uint32, len(cat.Tables)), make([]int64, len(cat.Tables))
+	for i, r := range cat.Tables {
+		ids[i], blocks[i] = r.OID, r.Blocks
+	}
 	rows, err := c.Query(ctx, `SELECT x.indexrelid, x.indrelid, ic.relname::text, coalesce(pg_catalog.pg_get_indexdef(x.indexrelid), ''),
 		coalesce(ts.spcname::text, ''), x.indisvalid, x.indisunique, x.indisclustered, x.indisreplident,
-		coalesce(inh.inhparent, 0::oid), CASE WHEN ic.relkind = 'i' THEN coalesce(pg_catalog.pg_relation_size(x.indexrelid), 0) ELSE 0 END,
+		coalesce(inh.inhparent, 0::oid), CASE WHEN ic.relkind <> 'i' THEN 0
+			WHEN ic.relpages BETWEEN 1 AND 1000 AND c.relpages = known.blocks AND ic.reltuples >= 0.9 * c.reltuples THEN ic.relpages * pg_catalog.current_setting('block_size')::int8
+			ELSE coalesce(pg_catalog.pg_relation_size(x.indexrelid), 0) END,
 		coalesce(stats.columns, '{}'), coalesce(stats.targets, '{}'), coalesce(ext.names, '{}'),
 		k.oid, k.conname::text, k.contype::text, coalesce(pg_catalog.pg_get_constraintdef(k.oid), ''),
 		coalesce((SELECT pg_catalog.string_agg(pg_catalog.quote_ident(o.option_name) || '=' || pg_catalog.quote_literal(o.option_value), ', ')
@@ -263,6 +271,7 @@ func (cat *Catalog) readIndexes(ctx context.Context, c *Conn, without Without) e
 	JOIN pg_catalog.pg_class c ON c.oid = x.indrelid AND c.relkind IN ('r', 'p')
 	JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 	JOIN pg_catalog.pg_class ic ON ic.oid = x.indexrelid
+	LEFT JOIN unnest($3::oid[], $4::int8[]) AS known (id, blocks) ON known.id = c.oid
 	LEFT JOIN pg_catalog.pg_tablespace ts ON ts.oid = ic.reltablespace
 	LEFT JOIN pg_catalog.pg_inherits inh ON inh.inhrelid = x.indexrelid
 	LEFT JOIN pg_catalog.pg_constraint k ON k.conindid = x.indexrelid AND k.conrelid = x.indrelid AND k.contype IN ('p', 'u', 'x')
@@ -273,7 +282,7 @@ func (cat *Catalog) readIndexes(ctx context.Context, c *Conn, without Without) e
 		WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'x'
 		GROUP BY d.objid) ext ON ext.objid = x.indexrelid
 	WHERE x.indisready AND (x.indisvalid OR ic.relkind = 'I') AND n.nspname <> ALL ($1) AND c.oid <> ALL ($2) AND `+userRelation+`
-	ORDER BY x.indexrelid`, without.names(), without.IDs())
+	ORDER BY x.indexrelid`, without.names(), without.IDs(), ids, blocks)
 	if err != nil {
 		return err
 	}

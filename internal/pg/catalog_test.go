@@ -228,6 +228,21 @@ func TestReadCatalogOfMuseum(t *testing.T) {
 	}
 }
 
+// TestReadCatalogOfIndexSizes: whether the server's notes are of now or not.
+func TestReadCatalogOfIndexSizes(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Source(t).Database(t)
+	require.Empty(t, readCatalog(t, db.URI()).Indexes)
+	db.Exec(t, "CREATE TABLE public.grows (id int PRIMARY KEY)")
+	for _, step := range []string{
+		"INSERT INTO public.grows SELECT generate_series(1, 10000)", "ANALYZE public.grows",
+		"INSERT INTO public.grows SELECT generate_series(10001, 50000)", "VACUUM public.grows", "ANALYZE public.grows",
+	} {
+		db.Exec(t, step)
+		require.Equal(t, db.Query(t, "SELECT pg_relation_size('public.grows_pkey')"), fmt.Sprint(readCatalog(t, db.URI()).indexes["grows_pkey"].Bytes), step)
+	}
+}
+
 // countQueries is a tracer that counts.
 type countQueries struct{ n int }
 
