@@ -145,9 +145,10 @@ func (l *Ledger) CopiedObjects(ctx context.Context, c *pg.Conn) (n int64, err er
 	return n, nil
 }
 
-// ReplaceSpec stores another spec for a task that is not done.
+// ReplaceSpec stores another spec for a task, which holds from the next time on
+// that it is done.
 func (l *Ledger) ReplaceSpec(ctx context.Context, c *pg.Conn, t tasks.Task) error {
-	_, err := c.Conn.Exec(ctx, "UPDATE pgconvoy.task SET spec = $3 WHERE run = $1 AND id = $2 AND state <> 'done'", l.run.Name, string(t.ID), t.Spec)
+	_, err := c.Conn.Exec(ctx, "UPDATE pgconvoy.task SET spec = $3 WHERE run = $1 AND id = $2", l.run.Name, string(t.ID), t.Spec)
 	if err != nil {
 		return fmt.Errorf("change %s: %w", t.ID, err)
 	}
@@ -172,17 +173,9 @@ func (l *Ledger) UnloggedOpen(ctx context.Context, c *pg.Conn) ([]tasks.Name, er
 		ORDER BY 1, 2`)
 }
 
-// PartlyCopied returns the tables of which some parts are copied and others are
-// not.
-func (l *Ledger) PartlyCopied(ctx context.Context, c *pg.Conn) ([]tasks.Name, error) {
-	return l.names(ctx, c, `SELECT DISTINCT k.schema, k.name FROM pgconvoy.copied k
-		JOIN pgconvoy.task d ON d.run = k.run AND d.id = k.task AND d.kind = 'copy'
-		JOIN pgconvoy.task o ON o.run = k.run AND o.kind = 'copy' AND o.grp = d.grp AND o.state <> 'done'
-		WHERE k.run = $1 ORDER BY 1, 2`)
-}
-
-func (l *Ledger) names(ctx context.Context, c *pg.Conn, sql string) ([]tasks.Name, error) {
-	rows, err := c.Query(ctx, sql, l.run.Name)
+// names returns the tables that a query about the run lists.
+func (l *Ledger) names(ctx context.Context, c *pg.Conn, sql string, args ...any) ([]tasks.Name, error) {
+	rows, err := c.Query(ctx, sql, append([]any{l.run.Name}, args...)...)
 	if err != nil {
 		return nil, fmt.Errorf("list tables: %w", err)
 	}

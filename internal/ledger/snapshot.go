@@ -174,22 +174,39 @@ func (l *Ledger) Mixed(ctx context.Context, c *pg.Conn) ([]int, error) {
 	return ids, nil
 }
 
+// showsSame begins a statement about the snapshots that are proven to show the same
+// as the one with the number $2: same has them. There are none if that is 0.
+const showsSame = `WITH RECURSIVE same AS (
+		SELECT id, coalesce(same_as, 0) AS older FROM pgconvoy.snapshot WHERE run = $1 AND id = $2
+		UNION SELECT s.id, coalesce(s.same_as, 0) FROM pgconvoy.snapshot s JOIN same o ON s.run = $1 AND s.id = o.older) `
+
+// readInLost is what holds of tasks that were done in any other snapshot.
+const readInLost = `(t.state = 'done' AND t.snapshot_id IS NOT NULL AND t.snapshot_id NOT IN (SELECT id FROM same))`
+
 // LostTables returns the tables of which rows were read in a snapshot that the
 // one with the number is not proven to show the same as: what would have to be
 // copied again for one consistent copy. 0 means any new snapshot.
 func (l *Ledger) LostTables(ctx context.Context, c *pg.Conn, current int) ([]tasks.Name, error) {
-	rows, err := c.Query(ctx, `WITH RECURSIVE same AS (
-			SELECT id, coalesce(same_as, 0) AS older FROM pgconvoy.snapshot WHERE run = $1 AND id = $2
-			UNION SELECT s.id, coalesce(s.same_as, 0) FROM pgconvoy.snapshot s JOIN same o ON s.run = $1 AND s.id = o.older)
-		SELECT DISTINCT k.schema, k.name FROM pgconvoy.copied k JOIN pgconvoy.task t ON t.run = k.run AND t.id = k.task
-		WHERE k.run = $1 AND t.state = 'done' AND t.snapshot_id IS NOT NULL AND t.snapshot_id NOT IN (SELECT id FROM same) ORDER BY 1, 2`,
-		l.run.Name, current)
+	return l.names(ctx, c, showsSame+`SELECT DISTINCT k.schema, k.name FROM pgconvoy.copied k JOIN pgconvoy.task t ON t.run = k.run AND t.id = k.task
+		WHERE k.run = $1 AND `+readInLost+` ORDER BY 1, 2`, current)
+}
+
+// LostObjects reports whether large objects were read in a snapshot that the one
+// with the number is not proven to show the same as.
+func (l *Ledger) LostObjects(ctx context.Context, c *pg.Conn, current int) (lost bool, err error) {
+	err = c.QueryRow(ctx, showsSame+`SELECT EXISTS (SELECT FROM pgconvoy.task t WHERE t.run = $1 AND t.kind = 'large-objects' AND `+readInLost+`)`,
+		l.run.Name, current).Scan(&lost)
 	if err != nil {
-		return nil, fmt.Errorf("list tables of a lost snapshot: %w", err)
+		return false, fmt.Errorf("look for large objects of a lost snapshot: %w", err)
 	}
-	names, err := pgx.CollectRows(rows, pgx.RowToStructByPos[tasks.Name])
-	if err != nil {
-		return nil, fmt.Errorf("list tables of a lost snapshot: %w", err)
-	}
-	return names, nil
+	return lost, nil
+}
+
+// TornTables returns those of the [Ledger.LostTables] of which some parts are not
+// copied, or were read in the snapshot with the number.
+func (l *Ledger) TornTables(ctx context.Context, c *pg.Conn, current int) ([]tasks.Name, error) {
+	return l.names(ctx, c, showsSame+`, torn AS (SELECT t.grp FROM pgconvoy.task t WHERE t.run = $1 AND t.kind = 'copy'
+			GROUP BY t.grp HAVING bool_or(`+readInLost+`) AND NOT bool_and(`+readInLost+`))
+		SELECT DISTINCT k.schema, k.name FROM torn JOIN pgconvoy.task t ON t.run = $1 AND t.kind = 'copy' AND t.grp = torn.grp
+			JOIN pgconvoy.copied k ON k.run = $1 AND k.task = t.id ORDER BY 1, 2`, current)
 }

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,22 +29,17 @@ type Resumption struct {
 var errReshaped = errors.New("definitions on the source have changed since the run was planned")
 
 // afresh goes on in a new snapshot that is not proven to show what the lost one
-// showed, as the person who resumed the run has said.
+// showed, as the person who resumed the run has said. What is recorded before the
+// snapshot is good for any new one; what comes after it is finished by [running.mixed]
+// if this process cannot.
 func (r *running) afresh(ctx context.Context, c *pg.Conn, s pg.Snapshot, m pg.Mark, why string) error {
 	target := r.prepared.target
 	if !r.how.Recopy && !r.how.NotConsistent {
-		lost, err := r.ledger.LostTables(ctx, target, 0)
-		if err != nil {
-			return err
-		}
-		open, err := r.ledger.ReadsOpen(ctx, target)
+		lost, err := r.lostReads(ctx, 0, why)
 		if err == nil {
 			err = r.ledger.LoseSnapshot(ctx, target)
 		}
-		if err != nil {
-			return err
-		}
-		return &LostError{Run: r.Config.Run, Why: why, Tables: lost, Open: open, Standby: r.prepared.standby}
+		return cmp.Or(err, error(lost))
 	}
 	if err := r.sameShape(ctx, s.Name); err != nil {
 		return err
@@ -54,8 +50,10 @@ func (r *running) afresh(ctx context.Context, c *pg.Conn, s pg.Snapshot, m pg.Ma
 	if err := r.mayRecopy(ctx); err != nil {
 		return err
 	}
-	nodes, err := filenodes(ctx, c)
-	if err != nil {
+	if err := r.renumber(ctx, c); err != nil {
+		return err
+	}
+	if err := r.widenLargeObjects(ctx); err != nil {
 		return err
 	}
 	id, err := r.ledger.AddSnapshot(ctx, target, s, m, 0)
@@ -65,43 +63,53 @@ func (r *running) afresh(ctx context.Context, c *pg.Conn, s pg.Snapshot, m pg.Ma
 	if err := r.adopt(ctx, c, tasks.SnapshotRef{ID: id, Name: s.Name, Text: s.Text}); err != nil {
 		return err
 	}
-	lost, err := r.toRecopy(ctx, id)
-	if err != nil {
-		return err
-	}
-	if r.how.NotConsistent {
-		if err := r.ledger.Inconsistent(ctx, target, "the snapshot was lost ("+why+"), and --not-consistent was given"); err != nil {
-			return err
-		}
-	}
-	r.Log.Warn("run goes on in a new snapshot", "snapshot", s.Text, "tables", len(lost), "consistent", r.how.Recopy)
-	if err := r.recopy(ctx, lost); err != nil {
-		return err
-	}
-	if r.how.Recopy {
-		if err := r.againLargeObjects(ctx); err != nil {
-			return err
-		}
-	}
-	if err := r.renumber(ctx, nodes); err != nil {
+	r.Log.Warn("run goes on in a new snapshot", "snapshot", s.Text, "consistent", r.how.Recopy)
+	if err := r.decided(ctx, id, why); err != nil {
 		return err
 	}
 	return r.reconcile(ctx)
 }
 
-// toRecopy returns the tables to copy again in the snapshot with the number; 0 means
-// any new one.
-func (r *running) toRecopy(ctx context.Context, snapshot int) ([]tasks.Name, error) {
-	if r.how.Recopy {
+// decided does what the person who resumed the run has said about what was read in
+// other snapshots than the one with the number.
+func (r *running) decided(ctx context.Context, snapshot int, why string) error {
+	if r.how.NotConsistent {
+		if err := r.ledger.Inconsistent(ctx, r.prepared.target, "the snapshot was lost ("+why+"), and --not-consistent was given"); err != nil {
+			return err
+		}
+	}
+	return r.again(ctx, snapshot, r.how.Recopy)
+}
+
+// again makes open again what was read in other snapshots than the one with the
+// number: all of it, or the tables that would be of two moments. It is idempotent.
+func (r *running) again(ctx context.Context, snapshot int, all bool) error {
+	tables, err := r.toRecopy(ctx, snapshot, all)
+	if err != nil {
+		return err
+	}
+	if len(tables) > 0 {
+		r.Log.Info("tables are copied again", "tables", len(tables))
+	}
+	if err := r.recopy(ctx, tables); err != nil || !all {
+		return err
+	}
+	return r.againLargeObjects(ctx, snapshot)
+}
+
+// toRecopy returns the tables that [running.again] copies again; 0 means any new
+// snapshot.
+func (r *running) toRecopy(ctx context.Context, snapshot int, all bool) ([]tasks.Name, error) {
+	if all {
 		return r.ledger.LostTables(ctx, r.prepared.target, snapshot)
 	}
-	return r.ledger.PartlyCopied(ctx, r.prepared.target) // one table is never of two moments
+	return r.ledger.TornTables(ctx, r.prepared.target, snapshot)
 }
 
 // mayRecopy looks whether what was copied may be removed from the tables, before
 // anything is changed.
 func (r *running) mayRecopy(ctx context.Context) error {
-	lost, err := r.toRecopy(ctx, 0)
+	lost, err := r.toRecopy(ctx, 0, r.how.Recopy)
 	if err != nil {
 		return err
 	}
@@ -115,6 +123,22 @@ func (r *running) mayRecopy(ctx context.Context) error {
 		}
 		return r.onlyOurObjects(ctx)
 	})
+}
+
+// lostReads returns what was read in snapshots that the one with the number is
+// not proven to show the same as, in an error that says so.
+func (r *running) lostReads(ctx context.Context, snapshot int, why string) (*LostError, error) {
+	target := r.prepared.target
+	lost := &LostError{Run: r.Config.Run, Why: why, Standby: r.prepared.standby}
+	var err error
+	if lost.Tables, err = r.ledger.LostTables(ctx, target, snapshot); err != nil {
+		return nil, err
+	}
+	if lost.Objects, err = r.ledger.LostObjects(ctx, target, snapshot); err != nil {
+		return nil, err
+	}
+	lost.Open, err = r.ledger.ReadsOpen(ctx, target)
+	return lost, err
 }
 
 // sameShape makes sure that what pg_dump writes of the source in the new
@@ -178,22 +202,21 @@ func filenodes(ctx context.Context, c *pg.Conn) (map[uint32]uint32, error) {
 	return nodes, nil
 }
 
-// renumber makes the open copies expect their tables where they are stored now:
-// what was rewritten since the plan is whole in the new snapshot.
-func (r *running) renumber(ctx context.Context, nodes map[uint32]uint32) error {
-	target := r.prepared.target
-	open, err := r.ledger.Tasks(ctx, target, []tasks.State{tasks.Pending, tasks.Ready, tasks.Failed}, tasks.KindCopy, tasks.KindBundle, tasks.KindExtensionData)
+// renumber makes all copies expect their tables where they are stored now: what
+// was rewritten since the plan is whole in the new snapshot.
+func (r *running) renumber(ctx context.Context, source *pg.Conn) error {
+	nodes, err := filenodes(ctx, source)
 	if err != nil {
 		return err
 	}
-	for _, t := range open {
-		spec, err := renumbered(t, nodes)
-		if err != nil {
-			return err
-		}
-		changed, err := tasks.New(t.Kind, t.ID, spec)
-		if err == nil {
-			err = r.ledger.ReplaceSpec(ctx, target, changed)
+	copies, err := r.copies(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range copies {
+		spec, changed, err := renumbered(t, nodes)
+		if err == nil && changed {
+			err = r.respecify(ctx, t, spec)
 		}
 		if err != nil {
 			return err
@@ -202,18 +225,32 @@ func (r *running) renumber(ctx context.Context, nodes map[uint32]uint32) error {
 	return nil
 }
 
-func renumbered(t tasks.Task, nodes map[uint32]uint32) (any, error) {
-	if t.Kind == tasks.KindCopy {
-		spec, err := tasks.Decode[tasks.Copy](t)
-		spec.Table.Filenode = nodes[spec.Table.OID]
-		return spec, err
+// respecify stores another spec for a task.
+func (r *running) respecify(ctx context.Context, t tasks.Task, spec any) error {
+	changed, err := tasks.New(t.Kind, t.ID, spec)
+	if err != nil {
+		return err
 	}
-	spec, err := tasks.Decode[tasks.Bundle](t)
-	for i := range spec.Tables {
-		table := &spec.Tables[i].Copy.Table
+	return r.ledger.ReplaceSpec(ctx, r.prepared.target, changed)
+}
+
+// renumbered returns the spec of a copy with the tables where they are stored now,
+// and whether that is another place.
+func renumbered(t tasks.Task, nodes map[uint32]uint32) (spec any, changed bool, err error) {
+	move := func(table *tasks.Table) {
+		changed = changed || table.Filenode != nodes[table.OID]
 		table.Filenode = nodes[table.OID]
 	}
-	return spec, err
+	if t.Kind == tasks.KindCopy {
+		c, err := tasks.Decode[tasks.Copy](t)
+		move(&c.Table)
+		return c, changed, err
+	}
+	b, err := tasks.Decode[tasks.Bundle](t)
+	for i := range b.Tables {
+		move(&b.Tables[i].Copy.Table)
+	}
+	return b, changed, err
 }
 
 // recopyChunk is how many tasks one transaction opens again, more only if they
@@ -249,12 +286,7 @@ func (r *running) recopy(ctx context.Context, tables []tasks.Name) error {
 			return fmt.Errorf("empty tables that are copied again: %w", err)
 		}
 	}
-	// What looked at their rows looks again, also what failed because they were not there.
-	late, err := r.ledger.Tasks(ctx, target, []tasks.State{tasks.Done, tasks.Failed}, tasks.KindMeasure, tasks.KindVerify, tasks.KindSequences, tasks.KindRefresh, tasks.KindFKeyValidate)
-	if err != nil {
-		return err
-	}
-	return r.ledger.Reopen(ctx, target, idsOf(late), true)
+	return nil
 }
 
 func idsOf(list []tasks.Task) []tasks.ID {
@@ -265,13 +297,18 @@ func idsOf(list []tasks.Task) []tasks.ID {
 	return ids
 }
 
+// copies returns all tasks that copy rows of tables.
+func (r *running) copies(ctx context.Context) ([]tasks.Task, error) {
+	return r.ledger.Tasks(ctx, r.prepared.target, []tasks.State{tasks.Pending, tasks.Ready, tasks.Done, tasks.Failed},
+		tasks.KindCopy, tasks.KindBundle, tasks.KindExtensionData)
+}
+
 // copiesOf returns the tasks that copy rows of the tables, in whatever state they
 // are: a part that ends while the table is being emptied would otherwise stay done
 // without its rows. With each bundle come its other tables, and with each partition
 // that was loaded through its root the others.
 func (r *running) copiesOf(ctx context.Context, tables []tasks.Name) ([]tasks.Task, error) {
-	all, err := r.ledger.Tasks(ctx, r.prepared.target, []tasks.State{tasks.Pending, tasks.Ready, tasks.Done, tasks.Failed},
-		tasks.KindCopy, tasks.KindBundle, tasks.KindExtensionData)
+	all, err := r.copies(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -358,7 +395,12 @@ func (r *running) empty(ctx context.Context, copies []tasks.Task) error {
 	if err := r.ledger.HoldUp(ctx, target, ids); err != nil {
 		return err
 	}
-	return r.ledger.Reopen(ctx, target, ids, true)
+	// What looked at their rows looks again, also what failed because they were not there.
+	late, err := r.ledger.Tasks(ctx, target, []tasks.State{tasks.Done, tasks.Failed}, tasks.KindMeasure, tasks.KindVerify, tasks.KindSequences, tasks.KindRefresh, tasks.KindFKeyValidate)
+	if err != nil {
+		return err
+	}
+	return r.ledger.Reopen(ctx, target, append(ids, idsOf(late)...), true)
 }
 
 // emptyTable removes the rows of a table, after the foreign keys that would
@@ -571,26 +613,57 @@ func (r *running) dropIndexes(ctx context.Context, table tasks.Name) error {
 	return r.ledger.Reopen(ctx, target, ids, false)
 }
 
-// againLargeObjects drops the large objects that were copied, and makes their
-// tasks open again, with ranges that hold all that there may be by now.
-func (r *running) againLargeObjects(ctx context.Context) error {
-	target := r.prepared.target
-	all, err := r.ledger.Tasks(ctx, target, []tasks.State{tasks.Pending, tasks.Ready, tasks.Failed, tasks.Done}, tasks.KindLargeObjects)
+// largeObjects returns the tasks that copy large objects, with their ranges.
+func (r *running) largeObjects(ctx context.Context) ([]tasks.Task, []tasks.LargeObjects, error) {
+	all, err := r.ledger.Tasks(ctx, r.prepared.target, []tasks.State{tasks.Pending, tasks.Ready, tasks.Failed, tasks.Done}, tasks.KindLargeObjects)
+	if err != nil {
+		return nil, nil, err
+	}
+	ranges := make([]tasks.LargeObjects, len(all))
+	for i, t := range all {
+		if ranges[i], err = tasks.Decode[tasks.LargeObjects](t); err != nil {
+			return nil, nil, err
+		}
+	}
+	return all, ranges, nil
+}
+
+// widenLargeObjects makes the ranges of large objects, which follow each other,
+// hold all that there may be in a new snapshot.
+func (r *running) widenLargeObjects(ctx context.Context) error {
+	all, ranges, err := r.largeObjects(ctx)
 	if err != nil || len(all) == 0 {
 		return err
 	}
-	ranges := make([]tasks.LargeObjects, len(all))
 	first, last := 0, 0
-	for i, t := range all {
-		if ranges[i], err = tasks.Decode[tasks.LargeObjects](t); err != nil {
-			return err
-		}
-		if ranges[i].From < ranges[first].From {
+	for i, o := range ranges {
+		if o.From < ranges[first].From {
 			first = i
 		}
-		if ranges[i].To > ranges[last].To {
+		if o.To > ranges[last].To {
 			last = i
 		}
+	}
+	ranges[first].From, ranges[last].To = 1, math.MaxUint32
+	for _, i := range []int{first, last} {
+		if err := r.respecify(ctx, all[i], ranges[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// againLargeObjects drops the large objects that were copied, and makes their
+// tasks open again, unless all were read in the snapshot with the number.
+func (r *running) againLargeObjects(ctx context.Context, snapshot int) error {
+	target := r.prepared.target
+	lost, err := r.ledger.LostObjects(ctx, target, snapshot)
+	if err != nil || !lost {
+		return err
+	}
+	all, ranges, err := r.largeObjects(ctx)
+	if err != nil {
+		return err
 	}
 	return pgx.BeginTxFunc(ctx, target, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}, func(pgx.Tx) error {
 		if err := r.ledger.LockTasks(ctx, target, idsOf(all)); err != nil {
@@ -605,16 +678,6 @@ func (r *running) againLargeObjects(ctx context.Context) error {
 		for _, o := range ranges {
 			if _, err := target.Conn.Exec(ctx, dropLargeObjectsSQL, o.From, o.To); err != nil {
 				return fmt.Errorf("drop large objects: %w", err)
-			}
-		}
-		ranges[first].From, ranges[last].To = 1, math.MaxUint32
-		for _, i := range []int{first, last} {
-			wider, err := tasks.New(all[i].Kind, all[i].ID, ranges[i])
-			if err == nil {
-				err = r.ledger.ReplaceSpec(ctx, target, wider)
-			}
-			if err != nil {
-				return err
 			}
 		}
 		return nil

@@ -138,6 +138,9 @@ func (r *running) takeOver(ctx context.Context) error {
 // begin looks after the snapshot, and after what the target may have lost, before
 // the first task of a resumed run is published.
 func (r *running) begin(ctx context.Context) error {
+	if err := r.mixed(ctx); err != nil {
+		return err
+	}
 	if err := r.releaseSnapshot(ctx); err != nil {
 		return err
 	}
@@ -154,38 +157,36 @@ func (r *running) begin(ctx context.Context) error {
 		case <-time.After(lookEvery * 2):
 		}
 	}
-	if err := r.mixed(ctx); err != nil {
-		return err
-	}
 	return r.notice(ctx)
 }
 
-// mixed finishes what an earlier resume began: a copy of tables that were read
-// in a snapshot that is gone.
+// mixed finishes what an earlier resume began: to copy again what was read in a
+// snapshot that is gone, or, if tables may be of different moments, those that
+// would be of two.
 func (r *running) mixed(ctx context.Context) error {
-	s, err := r.ledger.Snapshot(ctx, r.prepared.target)
+	target := r.prepared.target
+	s, err := r.ledger.Snapshot(ctx, target)
 	if errors.Is(err, tasks.ErrSnapshotLost) {
-		return nil // released: nothing is read any more
+		return nil // nothing is read any more, or not before there is a new one
 	}
 	if err != nil {
 		return err
 	}
-	lost, err := r.ledger.LostTables(ctx, r.prepared.target, s.ID)
-	if err != nil || len(lost) == 0 {
+	const why = "an earlier resume was interrupted"
+	lost, err := r.lostReads(ctx, s.ID, why)
+	if err != nil || len(lost.Tables) == 0 && !lost.Objects {
 		return err
 	}
-	consistent, err := r.ledger.Consistent(ctx, r.prepared.target)
-	if err != nil || !consistent {
+	consistent, err := r.ledger.Consistent(ctx, target)
+	switch {
+	case err != nil:
 		return err
+	case !consistent:
+		return r.again(ctx, s.ID, false)
+	case !r.how.Recopy && !r.how.NotConsistent:
+		return lost
 	}
-	if !r.how.Recopy {
-		open, err := r.ledger.ReadsOpen(ctx, r.prepared.target)
-		if err != nil {
-			return err
-		}
-		return &LostError{Run: r.Config.Run, Why: "an earlier resume was interrupted", Tables: lost, Open: open}
-	}
-	return r.recopy(ctx, lost)
+	return r.decided(ctx, s.ID, why)
 }
 
 // standBy waits until no other planner owns the run, and keeps its snapshot alive

@@ -174,11 +174,14 @@ func TestFrozenSource(t *testing.T) {
 }
 
 // TestLostSnapshotIsCopiedAgain: nobody holds the snapshot, and the source has
-// changed: the planner stops and lists the tables; --recopy copies them again.
+// changed: the planner stops and lists the tables; --recopy copies them again, and
+// the large objects, also if the planner that began it was killed midway.
 func TestLostSnapshotIsCopiedAgain(t *testing.T) {
 	t.Parallel()
 	r := interruptAlone(t)
 	r.changeSource(t)
+	object := r.src.Query(t, "SELECT min(oid) FROM pg_largeobject_metadata")
+	r.src.Exec(t, "SELECT lo_put("+object+", 0, 'changed')")
 	r.src.Exec(t, "VACUUM FULL whole") // what is stored elsewhere by now is whole in the new snapshot
 	r.release()
 	_, err := run.Resume(t.Context(), r.o, run.Resumption{})
@@ -187,13 +190,38 @@ func TestLostSnapshotIsCopiedAgain(t *testing.T) {
 	require.Equal(t, 3, lost.ExitCode())
 	require.Contains(t, lost.Why, "begun to write since")
 	require.Subset(t, lost.Tables, []tasks.Name{{Schema: "public", Name: "small"}, {Schema: "public", Name: "whole"}, {Schema: "public", Name: "refers"}})
+	require.True(t, lost.Objects)
 	require.Equal(t, "failed", r.dst.Query(t, "SELECT state FROM pgconvoy.run"))
+
+	r.killedBeforeObject(t, object)
+	_, err = run.Resume(t.Context(), r.o, run.Resumption{})
+	require.ErrorAs(t, err, &lost)
+	require.ErrorContains(t, err, "an earlier resume was interrupted")
+	require.ErrorContains(t, err, "0 tables and large objects were read in the lost snapshot")
 
 	report, err := run.Resume(t.Context(), r.o, run.Resumption{Recopy: true})
 	require.NoError(t, err)
 	require.Equal(t, tasks.RunComplete, report.State)
 	pgtest.RequireEqual(t, r.src, r.dst, pgtest.IgnoreSchemas("pgconvoy"))
 	require.Equal(t, "t", r.dst.Query(t, "SELECT inconsistent IS NULL FROM pgconvoy.run"))
+}
+
+// killedBeforeObject resumes with --recopy, and kills that planner when it is about
+// to drop the large object: the tables are open again by then.
+func (r *interrupted) killedBeforeObject(t *testing.T, object string) {
+	t.Helper()
+	gate := r.dst.Connect(t)
+	_, err := gate.Exec(t.Context(), "BEGIN; COMMENT ON LARGE OBJECT "+object+" IS 'in use'")
+	require.NoError(t, err)
+	planner := startPlanner(t, build(t, "planner"), r.o, "resume", "--recopy", "--workers=no")
+	const waiting = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%lo_unlink%' AND datname = current_database()"
+	awaitQuery(t, r.dst, "1", "SELECT count(*) "+waiting)
+	planner.kill(t)
+	r.dst.Query(t, "SELECT pg_terminate_backend(pid) "+waiting)
+	_, err = gate.Exec(t.Context(), "ROLLBACK")
+	require.NoError(t, err)
+	awaitQuery(t, r.dst, "0", "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgconvoy%' AND datname = current_database()")
+	awaitQuery(t, r.src, "0", "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgconvoy%' AND datname = current_database()")
 }
 
 func TestLostSnapshotAndAnExplicitWord(t *testing.T) {

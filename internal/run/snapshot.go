@@ -232,13 +232,19 @@ type LostError struct {
 	Tables []tasks.Name // of which rows were copied already
 	Open   int          // tasks that still have to read rows
 
+	Objects bool // large objects were copied already
+
 	// Standby says that the source is one, which may have ended the snapshot's sessions for the sake of its replay.
 	Standby bool
 }
 
 func (e *LostError) Error() string {
-	return fmt.Sprintf("run %s cannot go on: nobody holds its snapshot any more (%s); %d tasks have rows to read, and %d tables were read in the lost snapshot",
-		e.Run, e.Why, e.Open, len(e.Tables))
+	objects := ""
+	if e.Objects {
+		objects = " and large objects"
+	}
+	return fmt.Sprintf("run %s cannot go on: nobody holds its snapshot any more (%s); %d tasks have rows to read, and %d tables%s were read in the lost snapshot",
+		e.Run, e.Why, e.Open, len(e.Tables), objects)
 }
 
 // Hint says how to go on.
@@ -255,13 +261,16 @@ func (e *LostError) Hint() string {
 // ExitCode is that of an incomplete run.
 func (e *LostError) ExitCode() int { return 3 }
 
-// Lines lists the tables, then what is wrong.
+// Lines lists what was read, then what is wrong.
 func (e *LostError) Lines() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for _, t := range e.Tables {
 			if !yield("would have to be copied again: "+t.String(), "") {
 				return
 			}
+		}
+		if e.Objects && !yield("would have to be copied again: large objects", "") {
+			return
 		}
 		yield(e.Error(), e.Hint())
 	}
