@@ -126,6 +126,7 @@ func checks() []check {
 		{"role-passwords", checkRolePasswords, tasks.Sections{schema, late}},
 		{"superuser", checkSuperuserObjects, tasks.Sections{schema, late}},
 		{"extensions", checkExtensions, tasks.Sections{schema}},
+		{"extension-tables", checkExtensionTables, tasks.Sections{data, tasks.SectionSequences}},
 		{"wrappers", checkWrappers, tasks.Sections{schema}},
 		{"access-methods", checkAccessMethods, tasks.Sections{schema}},
 		{"tablespaces", checkTablespaces, tasks.Sections{schema, indexes}},
