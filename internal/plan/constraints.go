@@ -105,7 +105,23 @@ func (b *builder) createIndex(r pg.Relation, x pg.Index) ([]tasks.Statement, err
 	if x.Definition == "" {
 		return nil, fmt.Errorf("index %s of %s was dropped since the snapshot was taken", x.Name, nameOf(r))
 	}
-	return append([]tasks.Statement{{Label: x.Definition, SQL: inTablespace(x, x.Definition)}}, statTargets(r, x)...), nil
+	return append([]tasks.Statement{{Label: x.Definition, SQL: inTablespace(x, x.Definition), Undo: b.undoIndex(r, x)}}, statTargets(r, x)...), nil
+}
+
+// undo is what a cleanup runs where the tables stay.
+func (b *builder) undo(sql string) string {
+	if b.in.Options.Only.Has(tasks.SectionSchema) {
+		return "" // the tables are dropped with all that belongs to them
+	}
+	return sql
+}
+
+func (b *builder) undoIndex(r pg.Relation, x pg.Index) string {
+	return b.undo("DROP INDEX IF EXISTS " + indexName(r, x).String())
+}
+
+func (b *builder) undoConstraint(table pg.Relation, constraint string) string {
+	return b.undo(fmt.Sprintf("ALTER TABLE IF EXISTS %s DROP CONSTRAINT IF EXISTS %s", nameOf(table), tasks.QuoteIdent(constraint)))
 }
 
 // inTablespace makes the statement put the index where it is on the source.
@@ -129,27 +145,30 @@ func statTargets(r pg.Relation, x pg.Index) []tasks.Statement {
 // constraints, and the marks that refer to indexes.
 func (b *builder) attachStatements(r pg.Relation) []tasks.Statement {
 	var statements []tasks.Statement
-	add := func(sql string) { statements = append(statements, tasks.Statement{Label: sql, SQL: sql}) }
+	add := func(sql, undo string) {
+		statements = append(statements, tasks.Statement{Label: sql, SQL: sql, Undo: undo})
+	}
 	table := nameOf(r).String()
 	for _, x := range b.indexes[r.OID] {
 		switch {
 		case b.builtByConstraint(r, x):
 			sql := addConstraint(r, x.Constraint)
-			statements = append(statements, tasks.Statement{Label: sql, SQL: inTablespace(x, sql)})
+			statements = append(statements, tasks.Statement{Label: sql, SQL: inTablespace(x, sql), Undo: b.undoConstraint(r, x.Constraint.Name)})
 			statements = append(statements, statTargets(r, x)...)
 		case x.Constraint != nil:
 			add(fmt.Sprintf("ALTER TABLE ONLY %s ADD CONSTRAINT %s %s USING INDEX %s%s", table,
-				tasks.QuoteIdent(x.Constraint.Name), constraintWord(x.Constraint), tasks.QuoteIdent(x.Name), deferrable(x.Constraint)))
+				tasks.QuoteIdent(x.Constraint.Name), constraintWord(x.Constraint), tasks.QuoteIdent(x.Name), deferrable(x.Constraint)), b.undoConstraint(r, x.Constraint.Name))
 		}
 	}
 	for _, x := range b.indexes[r.OID] {
-		statements = append(statements, marks(r, x)...)
+		statements = append(statements, b.marks(r, x)...)
 	}
 	return statements
 }
 
-// marks returns what refers to a finished index.
-func marks(r pg.Relation, x pg.Index) []tasks.Statement {
+// marks returns what refers to a finished index. All of it goes with the index but
+// the replica identity, which would be nothing then.
+func (b *builder) marks(r pg.Relation, x pg.Index) []tasks.Statement {
 	var statements []tasks.Statement
 	add := func(format string, args ...any) {
 		sql := fmt.Sprintf(format, args...)
@@ -160,6 +179,7 @@ func marks(r pg.Relation, x pg.Index) []tasks.Statement {
 	}
 	if x.ReplicaIdentity {
 		add("ALTER TABLE ONLY %s REPLICA IDENTITY USING INDEX %s", nameOf(r), tasks.QuoteIdent(x.Name))
+		statements[len(statements)-1].Undo = b.undo(fmt.Sprintf("ALTER TABLE IF EXISTS ONLY %s REPLICA IDENTITY DEFAULT", nameOf(r)))
 	}
 	for _, e := range x.Extensions {
 		add("ALTER INDEX %s DEPENDS ON EXTENSION %s", indexName(r, x), tasks.QuoteIdent(e))
@@ -265,17 +285,17 @@ func (b *builder) partitionedIndexes(r pg.Relation) ([]tasks.Statement, error) {
 		return nil, nil
 	}
 	var statements []tasks.Statement
-	add := func(x pg.Index, sql string) {
-		statements = append(statements, tasks.Statement{Label: sql, SQL: inTablespace(x, sql)})
+	add := func(x pg.Index, sql, undo string) {
+		statements = append(statements, tasks.Statement{Label: sql, SQL: inTablespace(x, sql), Undo: undo})
 	}
 	for _, x := range b.indexes[r.OID] {
 		if x.Constraint != nil {
-			add(x, addConstraint(r, x.Constraint))
+			add(x, addConstraint(r, x.Constraint), b.undoConstraint(r, x.Constraint.Name))
 		} else {
 			if x.Definition == "" {
 				return nil, fmt.Errorf("index %s of %s was dropped since the snapshot was taken", x.Name, nameOf(r))
 			}
-			add(x, x.Definition) // pg_get_indexdef says ON ONLY for a partitioned table
+			add(x, x.Definition, b.undoIndex(r, x)) // pg_get_indexdef says ON ONLY for a partitioned table
 		}
 		statements = append(statements, statTargets(r, x)...)
 	}
@@ -285,7 +305,7 @@ func (b *builder) partitionedIndexes(r pg.Relation) ([]tasks.Statement, error) {
 			sql := fmt.Sprintf("ALTER INDEX %s ATTACH PARTITION %s", indexName(r, x), indexName(leaf, child))
 			statements = append(statements, tasks.Statement{Label: sql, SQL: sql})
 		}
-		statements = append(statements, marks(r, x)...)
+		statements = append(statements, b.marks(r, x)...)
 	}
 	return statements, nil
 }
@@ -406,7 +426,7 @@ func (b *builder) foreignKey(f pg.ForeignKey, table pg.Relation, references *pg.
 		Needs: needs,
 	}
 	sql := fmt.Sprintf("ALTER TABLE %s%s ADD CONSTRAINT %s %s%s", only, nameOf(table), tasks.QuoteIdent(f.Name), f.Definition, suffix)
-	if err := b.add(add, tasks.Statements{On: on(table), Statements: []tasks.Statement{{Label: sql, SQL: sql}}}); err != nil {
+	if err := b.add(add, tasks.Statements{On: on(table), Statements: []tasks.Statement{{Label: sql, SQL: sql, Undo: b.undoConstraint(table, f.Name)}}}); err != nil {
 		return err
 	}
 	if !apart || partial {

@@ -19,9 +19,9 @@ import (
 // dropChunk is how many DROP statements one transaction runs.
 const dropChunk = 200
 
-// Cleanup drops from the target what an unfinished run made, then its ledger.
-// Of a complete run only the ledger is dropped, and of one that did not make the
-// tables. It is idempotent: what is not there is passed over. Of a run of several
+// Cleanup drops from the target what an unfinished run made, then its ledger. Of
+// one that did not make the tables those stay, with their rows; of a complete run
+// only the ledger is dropped. It is idempotent: what is not there is passed over. Of a run of several
 // databases it does so for each.
 func Cleanup(ctx context.Context, o Options) (err error) {
 	if o.Config.Several() {
@@ -70,7 +70,9 @@ func Cleanup(ctx context.Context, o Options) (err error) {
 	case sections.Has(tasks.SectionSchema):
 		err = dropCopied(ctx, o, l, target)
 	default:
-		err = leaveCopied(ctx, o, l, target)
+		if err = dropParts(ctx, o, l, target); err == nil {
+			err = leaveCopied(ctx, o, l, target)
+		}
 	}
 	if err != nil {
 		return err
@@ -138,12 +140,8 @@ func dropCopied(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Con
 	if err != nil {
 		return err
 	}
-	refused, err := dropAll(ctx, target, drops)
-	if err != nil {
+	if err := dropMade(ctx, o, target, drops); err != nil {
 		return err
-	}
-	for _, statement := range refused {
-		o.Log.Warn("not dropped", "statement", statement)
 	}
 	ranges, err := l.LargeObjects(ctx, target)
 	if err != nil {
@@ -155,8 +153,48 @@ func dropCopied(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Con
 			return fmt.Errorf("drop large objects: %w", err)
 		}
 	}
+	return nil
+}
+
+// dropMade runs the statements, and says which of them are refused.
+func dropMade(ctx context.Context, o Options, target *pg.Conn, drops []string) error {
+	refused, err := dropAll(ctx, target, drops)
+	if err != nil {
+		return err
+	}
+	for _, statement := range refused {
+		o.Log.Warn("not dropped", "statement", statement)
+	}
 	o.Log.Info("what the run made is dropped", "statements", len(drops), "refused", len(refused))
 	return nil
+}
+
+// dropParts drops the indexes, keys and foreign keys that the run has made on tables
+// which were there before it. The preflight has seen that there were none of those
+// names, and a task that is not done has made nothing.
+func dropParts(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Conn) error {
+	order := []tasks.Kind{tasks.KindFKeyAdd, tasks.KindAttach, tasks.KindBundle, tasks.KindIndex} // what needs another comes before it
+	done, err := l.Tasks(ctx, target, []tasks.State{tasks.Done}, order...)
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(done, func(x, y tasks.Task) int { return slices.Index(order, x.Kind) - slices.Index(order, y.Kind) })
+	var drops []string
+	for _, t := range done {
+		statements, err := statementsOf(t)
+		if err != nil {
+			return err
+		}
+		for _, s := range slices.Backward(statements) {
+			if s.Undo != "" {
+				drops = append(drops, s.Undo)
+			}
+		}
+	}
+	if len(drops) == 0 {
+		return nil
+	}
+	return dropMade(ctx, o, target, drops)
 }
 
 // leaveCopied says what the run leaves in tables that it did not make. Others may
@@ -171,7 +209,7 @@ func leaveCopied(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Co
 			o.Log.Warn("rows stay in a table that was there before the run", "table", t.Name.String(), "rows", t.Rows)
 		}
 	}
-	made := []tasks.Kind{tasks.KindIndex, tasks.KindAttach, tasks.KindFKeyAdd, tasks.KindSchema, tasks.KindLargeObjects}
+	made := []tasks.Kind{tasks.KindSchema, tasks.KindLargeObjects}
 	for _, s := range report.Stages {
 		if !slices.Contains(made, s.Kind) {
 			continue

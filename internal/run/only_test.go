@@ -2,6 +2,7 @@ package run_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -396,4 +397,40 @@ func TestTablesAreTruncatedOnce(t *testing.T) {
 	require.Equal(t, tasks.RunComplete, report.State)
 	require.Equal(t, "1", r.dst.Query(t, "SELECT count(*) FROM pgconvoy.task WHERE id LIKE 'misc.truncate.%' AND state = 'done'"))
 	pgtest.RequireEqual(t, r.src, r.dst, pgtest.IgnoreSchemas("pgconvoy"))
+}
+
+// A run that makes indexes and foreign keys on tables that were there, and stops
+// midway, leaves nothing of them after a cleanup, and what others have made stays.
+func TestCleanupDropsIndexesOfItsOwn(t *testing.T) {
+	t.Parallel()
+	src := pgtest.Source(t).Database(t)
+	src.Exec(t, `CREATE TABLE customers (id int PRIMARY KEY, name text); CREATE INDEX customers_name ON customers (name); CLUSTER customers USING customers_name;
+		CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customers, at date, EXCLUDE USING gist (box(point(id, id), point(id, id)) WITH &&));
+		CREATE TABLE tree (id int NOT NULL, v text, PRIMARY KEY (id)) PARTITION BY RANGE (id); CREATE TABLE tree_1 PARTITION OF tree FOR VALUES FROM (0) TO (10);
+		CREATE INDEX tree_v ON tree (v); ALTER TABLE orders REPLICA IDENTITY USING INDEX orders_pkey; INSERT INTO customers VALUES (1, 'a'); INSERT INTO orders VALUES (1, 1)`)
+	for _, c := range []struct{ before, sections config.List }{
+		{config.List{"schema", "data"}, config.List{"indexes", "constraints"}},
+		{config.List{"schema"}, config.List{"data", "indexes"}}, // in bundles
+	} {
+		t.Run(strings.Join(c.sections, " "), func(t *testing.T) {
+			t.Parallel()
+			dst := pgtest.Target(t).Database(t)
+			o := options(t, src, dst)
+			copyOnly(t, o, c.before...)
+			dst.Exec(t, `CREATE INDEX of_others ON orders (customer); CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''not now''; END';
+				CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('ALTER INDEX') EXECUTE FUNCTION refuse()`)
+			before := dst.Clone(t)
+			o.Config.Only = c.sections
+			report, err := run.Run(t.Context(), o)
+			require.Error(t, err)
+			require.Len(t, report.Failures, 1, "%v", report.Failures)
+			require.Equal(t, "3", dst.Query(t, "SELECT count(*) FROM pg_indexes WHERE indexname IN ('customers_pkey', 'orders_pkey', 'tree_1_v_idx')"))
+			require.NoError(t, run.Cleanup(t.Context(), o))
+			if slices.Contains(c.sections, "data") {
+				require.Equal(t, "1", dst.Query(t, "SELECT count(*) FROM orders"), "rows stay")
+				dst.Exec(t, "DELETE FROM orders; DELETE FROM customers")
+			}
+			pgtest.RequireEqual(t, before, dst)
+		})
+	}
 }

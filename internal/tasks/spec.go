@@ -113,6 +113,7 @@ func (c Copy) Label() string {
 type Statement struct {
 	Label string `json:"label"`
 	SQL   string `json:"sql"`
+	Undo  string `json:"undo,omitempty"` // SQL that drops what this has made of a table which was there before the run
 }
 
 // Statements is the spec of the kinds that run SQL on the target: schema,
