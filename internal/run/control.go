@@ -52,7 +52,7 @@ func Scale(ctx context.Context, o Options, caps map[tasks.Stage]int) error {
 // queue if no planner does that.
 func change(ctx context.Context, o Options, record func(context.Context, *ledger.Ledger, *pg.Conn) error) (err error) {
 	if o.Config.Several() {
-		if o, err = current(ctx, o); err != nil {
+		if o, err = awaitCurrent(ctx, o); err != nil {
 			return err
 		}
 	}

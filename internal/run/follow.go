@@ -36,7 +36,7 @@ func (f *Follower) several() bool { return f.o.Config.Several() && f.o.Config.Ta
 func (f *Follower) Status(ctx context.Context) (tasks.RunStatus, error) {
 	one, err := f.current(ctx)
 	switch {
-	case errors.Is(err, errNoneRunning):
+	case isBetween(err):
 		return f.between(ctx)
 	case err != nil:
 		return tasks.RunStatus{}, err
@@ -57,7 +57,7 @@ func (f *Follower) Status(ctx context.Context) (tasks.RunStatus, error) {
 // Report reads what was done of that database, nothing if there is none.
 func (f *Follower) Report(ctx context.Context) (tasks.Report, error) {
 	one, err := f.current(ctx)
-	if errors.Is(err, errNoneRunning) || f.several() && isGone(err) {
+	if isBetween(err) || f.several() && isGone(err) {
 		return tasks.Report{}, nil
 	}
 	if err != nil {
@@ -90,6 +90,9 @@ func (f *Follower) current(ctx context.Context) (Options, error) {
 	}
 	return *f.one, nil
 }
+
+// isBetween reports whether no database of a run of several is being copied.
+func isBetween(err error) bool { return errors.Is(err, errBetween) || errors.Is(err, errNoneRunning) }
 
 // between is the status of a run of several databases of which none is being copied.
 func (f *Follower) between(ctx context.Context) (tasks.RunStatus, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -384,12 +385,14 @@ func TestInstanceIsCheckedAsAWhole(t *testing.T) {
 	require.ErrorContains(t, run.CheckInstance(t.Context(), weak), `database "absent": database "absent" does not exist on the target, and role "weak" may not create databases there`)
 }
 
-// TestInstanceIsControlled: verbs find the database that is under way; what is set
-// for it holds for the next one.
+// TestInstanceIsControlled: verbs find the database that is under way, or wait for the
+// next one; what is set for one holds for the next, too.
 func TestInstanceIsControlled(t *testing.T) {
 	t.Parallel()
 	s := newServers(t, config.AllDatabases)
 	s.make(t, "small", "10")
+	s.target.Exec(t, "CREATE DATABASE small TEMPLATE template0")
+	releaseSmall := gated(t, s.src("small"), s.dst("small"), 5_000)
 	s.source.Exec(t, "CREATE DATABASE large TEMPLATE template0")
 	s.target.Exec(t, "CREATE DATABASE large TEMPLATE template0")
 	release := gated(t, s.src("large"), s.dst("large"), 10_000)
@@ -427,9 +430,12 @@ func TestInstanceIsControlled(t *testing.T) {
 	require.Equal(t, "t", s.dst("large").Query(t, "SELECT paused FROM pgconvoy.run"))
 	require.NoError(t, run.Scale(t.Context(), s.o, map[tasks.Stage]int{tasks.StageCopy: 3}))
 	require.NoError(t, run.Unpause(t.Context(), s.o))
-	release()
+	seen := watched(t, s.o)
+	betweenDatabases(t, s, release)
+	releaseSmall()
 	e := <-done
 	require.NoError(t, e.err)
+	require.Equal(t, []string{"large", "small"}, <-seen)
 	require.Equal(t, `{"copy": 3}`, s.dst("small").Query(t, "SELECT caps FROM pgconvoy.run"))
 	require.ErrorContains(t, run.Pause(t.Context(), s.o), "no database is being copied at the moment")
 	followed, err = follower.Status(t.Context())
@@ -461,7 +467,53 @@ func TestInstanceIsControlled(t *testing.T) {
 	listing, err := run.ListInstance(t.Context(), s.o, "tables")
 	require.NoError(t, err)
 	require.Equal(t, "database", listing.Columns[0].Name)
-	require.Len(t, listing.Rows, 2)
+	require.Len(t, listing.Rows, 3)
+}
+
+// watched watches the run until it ends, and then gives the databases that it has
+// seen.
+func watched(t *testing.T, o run.Options) <-chan []string {
+	t.Helper()
+	seen := make(chan []string, 1)
+	go func() {
+		var names []string
+		err := run.Watch(t.Context(), o, func(s tasks.RunStatus) {
+			if s.Database != "" { // between two it is of none
+				names = append(names, s.Database)
+			}
+		})
+		if err != nil {
+			names = append(names, err.Error())
+		}
+		seen <- slices.Compact(names)
+	}()
+	return seen
+}
+
+// betweenDatabases lets the first database of two come to its end while another
+// session keeps the planner from planning the second, and looks how the run is
+// reported then, and that it can be controlled.
+func betweenDatabases(t *testing.T, s *servers, release func()) {
+	t.Helper()
+	other := s.src("small").Connect(t)
+	_, err := other.Exec(t.Context(), "BEGIN; LOCK TABLE big")
+	require.NoError(t, err)
+	release()
+	awaitQuery(t, cluster(s.source), "1", `SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+		WHERE NOT l.granted AND a.datname = 'small' AND a.application_name = 'pgconvoy planner'`)
+	report, err := run.ReportInstance(t.Context(), s.o)
+	require.NoError(t, err)
+	require.Equal(t, tasks.RunRunning, report.State)
+	require.Equal(t, map[string]tasks.RunState{"large": tasks.RunComplete, "small": ""}, statesOf(report))
+	require.Equal(t, int64(10_000), report.Rows)
+	require.Nil(t, report.Databases[1].Report)
+	paused := make(chan error, 1)
+	go func() { paused <- run.Pause(t.Context(), s.o) }()
+	_, err = other.Exec(t.Context(), "ROLLBACK")
+	require.NoError(t, err)
+	require.NoError(t, <-paused)
+	require.Equal(t, "t", s.dst("small").Query(t, "SELECT paused FROM pgconvoy.run"))
+	require.NoError(t, run.Unpause(t.Context(), s.o))
 }
 
 // TestInstanceIsCancelled: what is complete stays, what is not is dropped.

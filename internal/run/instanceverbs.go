@@ -280,12 +280,41 @@ func current(ctx context.Context, o Options) (Options, error) {
 			return i.about(p.name), nil
 		}
 	}
-	return o, tasks.WithHint(fmt.Errorf("run %s: %w", o.Config.Run, errNoneRunning),
-		"while the planner makes the plan of the next one this cannot be had: try again in a while; planner status says how far the run is")
+	owned, err := ledger.InstanceOwned(ctx, i.target)
+	if err == nil && owned {
+		err = errBetween
+	}
+	if err == nil {
+		err = tasks.WithHint(errNoneRunning, "planner status says how far the run is; planner resume goes on with it")
+	}
+	return o, fmt.Errorf("run %s: %w", o.Config.Run, err)
 }
 
-// errNoneRunning is returned when no database of a run is under way.
-var errNoneRunning = errors.New("no database is being copied at the moment")
+// awaitCurrent is current that waits while the planner is between two databases.
+func awaitCurrent(ctx context.Context, o Options) (Options, error) {
+	for said := false; ; said = true {
+		one, err := current(ctx, o)
+		if !errors.Is(err, errBetween) {
+			return one, err
+		}
+		if !said {
+			o.Log.Info("waiting until the planner has come to the next database")
+		}
+		select {
+		case <-ctx.Done():
+			return o, context.Cause(ctx)
+		case <-time.After(lookEvery):
+		}
+	}
+}
+
+var (
+	// errNoneRunning is returned when no database of a run is under way.
+	errNoneRunning = errors.New("no database is being copied at the moment")
+	// errBetween is returned when that is so because the planner makes the plan of the
+	// next one, or ends the run.
+	errBetween = errors.New("the planner is between two databases")
+)
 
 // onUnfinished calls do with the options of the run about every database that is
 // not complete.
@@ -310,9 +339,9 @@ func onUnfinished(ctx context.Context, o Options, do func(context.Context, Optio
 // cancelInstance ends a run of several databases: the one that is under way as
 // [Cancel] does it, and with it the planner.
 func cancelInstance(ctx context.Context, o Options, how Cancellation) error {
-	one, err := current(ctx, o)
+	one, err := awaitCurrent(ctx, o)
 	if errors.Is(err, errNoneRunning) && !how.Keep {
-		return cleanupInstance(ctx, o, false) // refused while there is a planner
+		return cleanupInstance(ctx, o, false)
 	}
 	if err != nil {
 		return err
