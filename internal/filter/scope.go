@@ -250,7 +250,7 @@ func (s Scope) Without() pg.Without {
 			continue
 		}
 		x := pg.ExcludedRelation{OID: rel.OID}
-		if rel.Kind == "r" || rel.Kind == "p" {
+		if rel.Kind != "S" { // to print a view, pg_dump waits for the tables beneath
 			x.Quoted = nameOf(rel).String()
 		}
 		if rel.Readable {

@@ -17,7 +17,7 @@ type Without struct {
 // ExcludedRelation is a relation that is left out.
 type ExcludedRelation struct {
 	OID    uint32 `json:"oid"`
-	Quoted string `json:"quoted"` // schema and name; "" for what pg_dump may see: it locks tables only
+	Quoted string `json:"quoted"` // schema and name; "" for what pg_dump may see: a sequence, which it locks nothing for
 }
 
 // IDs returns the oids of the relations, never nil.

@@ -114,7 +114,8 @@ func majorOf(ctx context.Context, program string) (int, error) {
 // DumpSchema writes the definitions in the database that o connects to, as the
 // exported snapshot shows them, to the archive file. Large objects are left out:
 // some majors emit them among the schema; so is what is in without. The
-// password travels in the environment, never in the arguments.
+// password travels in the environment, never in the arguments. Its error is a
+// [*LockedError] if it waits too long for a lock.
 //
 // With --section instead, the archive also has the order of materialized views
 // and, of older servers, the values of sequences: the query for the one takes half
@@ -133,14 +134,27 @@ func (t Tools) DumpSchema(ctx context.Context, o Options, snapshot, file string,
 		"--schema-only", "--lock-wait-timeout=60s",
 		"--encoding=UTF8", // as in our own sessions, where the database, or the role by default, has another
 		"--snapshot=" + snapshot, "--file=" + file, "--dbname=" + dsn}
-	cmd := exec.CommandContext(ctx, t.Dump, append(args, without.dumpArgs()...)...)
+	running, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	cmd := exec.CommandContext(running, t.Dump, append(args, without.dumpArgs()...)...)
+	name := "pgconvoy pg_dump " + snapshot // to be told from others on the same server
 	// Where a default turns the setting off, pg_dump writes string constants that mean something else in our sessions.
-	cmd.Env = append(os.Environ(), "PGAPPNAME=pgconvoy pg_dump",
+	cmd.Env = append(os.Environ(), "PGAPPNAME="+name,
 		strings.TrimSpace("PGOPTIONS="+os.Getenv("PGOPTIONS")+" -c standard_conforming_strings=on"))
 	if cfg.Password != "" {
 		cmd.Env = append(cmd.Env, "PGPASSWORD="+cfg.Password)
 	}
-	return runTool(ctx, cmd, cfg.Password)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		if err := watchDump(running, o, name, dumpQuick, dumpLook, dumpPatience); err != nil {
+			stop(err)
+		}
+	}()
+	err = runTool(running, cmd, cfg.Password)
+	stop(nil)
+	<-watched
+	return err
 }
 
 // DropSQL returns the statements that drop everything the archive creates, each
