@@ -229,8 +229,14 @@ func (o largeObject) statements(a tasks.Around) []string {
 	if o.Privileges == nil || a.NoACL {
 		return sql
 	}
-	sql = append(sql, fmt.Sprintf("REVOKE ALL %s FROM %s", on, owner))
+	asUsual := a.NoOwner && o.ownedAsUsual() // then it is the session's role that may do what owners may
+	if !asUsual {
+		sql = append(sql, fmt.Sprintf("REVOKE ALL %s FROM %s", on, owner))
+	}
 	for i, privilege := range o.Privileges {
+		if asUsual && o.Grantees[i] == o.Owner {
+			continue
+		}
 		grantee, option := "PUBLIC", ""
 		if o.Grantees[i] != "" {
 			grantee = tasks.QuoteIdent(a.Role(o.Grantees[i]))
@@ -245,4 +251,20 @@ func (o largeObject) statements(a tasks.Around) []string {
 		sql = append(sql, grant)
 	}
 	return sql
+}
+
+// ownedAsUsual reports whether the owner may do what an owner may unless somebody
+// says otherwise.
+func (o largeObject) ownedAsUsual() bool {
+	n := 0
+	for i, grantee := range o.Grantees {
+		if grantee != o.Owner {
+			continue
+		}
+		if o.Grantors[i] != o.Owner || o.Grantable[i] {
+			return false
+		}
+		n++
+	}
+	return n == 2 // SELECT and UPDATE: there are no others
 }
