@@ -27,8 +27,9 @@ and nothing else is changed. Rows that were written to the source after the
 copy's snapshot are differences, too.
 
 With --schema it compares the definitions of all objects instead, and values of
-sequences, and says what only one side has and which properties differ. That
-needs a session on each side and nothing else. --schema and --verify on the same
+sequences, and says what only one side has and which properties differ, but for
+what the settings leave out or rename. That needs a session on each side and
+nothing else. --schema and --verify on the same
 command line compare definitions first and then rows.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -7,14 +7,32 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 )
 
-// Choice is a scope with all that follows from it: what cannot be made without
-// what the rules leave out.
-type Choice struct {
+// Made is a scope with all that follows from it: what cannot be made without what
+// the rules leave out. The zero Made is all of the database.
+type Made struct {
 	Scope
-	Entries []pg.Entry // of the archive, those that are kept, in its order
-	Dropped []Dropped  // entries of the archive that are not
 
 	without map[pg.Object]pg.Object // what cannot be made, and what it lacks
+}
+
+// Makes reports whether the object is made.
+func (m Made) Makes(o pg.Object) bool {
+	_, without := m.without[o]
+	return !without && (m.lost[o] == "" || o.Class == pg.ClassSchema && m.needsSchema(o.OID))
+}
+
+// Made returns what is made of the database, for those who have no archive of it.
+// The few constraints and defaults that would have an entry of their own there are
+// taken for parts of what they belong to.
+func (s Scope) Made(deps []pg.Dependency) Made {
+	return Made{Scope: s, without: s.walk(deps, nil).without}
+}
+
+// Choice is what is made of an archive.
+type Choice struct {
+	Made
+	Entries []pg.Entry // those that are kept, in the order of the archive
+	Dropped []Dropped  // those that are not
 }
 
 // Dropped is an object that the archive could make and that is not made.
@@ -33,7 +51,20 @@ type Lost struct {
 // given up for want of something else: such tables are returned, and the choice
 // is then of no use.
 func (s Scope) Follow(deps []pg.Dependency, entries []pg.Entry) (Choice, []Lost) {
-	f := follower{
+	f := s.walk(deps, entries)
+	c := Choice{Made: Made{Scope: s, without: f.without}}
+	f.sort(entries, &c)
+	var lost []Lost
+	for table, lacks := range f.impossible {
+		lost = append(lost, Lost{table, lacks})
+	}
+	slices.SortFunc(lost, func(x, y Lost) int { return compareObjects(x.Table, y.Table) })
+	return c, lost
+}
+
+// walk follows the dependencies from what the rules leave out.
+func (s Scope) walk(deps []pg.Dependency, entries []pg.Entry) *follower {
+	f := &follower{
 		Scope: s, without: map[pg.Object]pg.Object{}, impossible: map[pg.Object]pg.Object{},
 		needs: map[pg.Object][]pg.Dependency{}, needed: map[pg.Object][]pg.Dependency{}, archived: map[pg.Object]bool{},
 	}
@@ -44,15 +75,8 @@ func (s Scope) Follow(deps []pg.Dependency, entries []pg.Entry) (Choice, []Lost)
 	for _, e := range entries {
 		f.archived[objectOf(e)] = true
 	}
-	f.walk()
-	c := Choice{Scope: s, without: f.without}
-	f.sort(entries, &c)
-	var lost []Lost
-	for table, lacks := range f.impossible {
-		lost = append(lost, Lost{table, lacks})
-	}
-	slices.SortFunc(lost, func(x, y Lost) int { return compareObjects(x.Table, y.Table) })
-	return c, lost
+	f.follow()
+	return f
 }
 
 func objectOf(e pg.Entry) pg.Object { return pg.Object{Class: e.ClassID, OID: e.OID} }
@@ -71,7 +95,7 @@ type follower struct {
 	queue         []pg.Object
 }
 
-func (f *follower) walk() {
+func (f *follower) follow() {
 	for o := range f.lost {
 		f.queue = append(f.queue, o)
 	}
@@ -217,11 +241,7 @@ func (f *follower) has(relation uint32) bool { return relation == 0 || f.Has(rel
 // Prune returns the catalog without what is not made. It leaves the given one as
 // it is.
 func (c Choice) Prune(cat pg.Catalog) pg.Catalog {
-	gone := func(class, oid uint32) bool {
-		o := pg.Object{Class: class, OID: oid}
-		_, without := c.without[o]
-		return without || c.lost[o] != ""
-	}
+	gone := func(class, oid uint32) bool { return !c.Makes(pg.Object{Class: class, OID: oid}) }
 	cat = c.Narrow(cat)
 	cat.Indexes = slices.DeleteFunc(slices.Clone(cat.Indexes), func(x pg.Index) bool {
 		return gone(pg.ClassRelation, x.OID) || x.Constraint != nil && gone(pg.ClassConstraint, x.Constraint.OID)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
+	"github.com/pgconvoy/pgconvoy/internal/run"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
@@ -45,6 +46,7 @@ func TestMappedOwnersAndTablespaces(t *testing.T) {
 		o.Config.OwnerMap, o.Config.TablespaceMap = others, config.Renames{"museum_space": "other_space"}
 		copyAll(t, o)
 		pgtest.RequireEqual(t, whole, dst)
+		requireSameSchema(t, o)
 		require.Equal(t, "0", dst.Query(t, "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'museum%'"))
 	})
 	t.Run("left out", func(t *testing.T) {
@@ -55,9 +57,31 @@ func TestMappedOwnersAndTablespaces(t *testing.T) {
 		c.NoOwner, c.NoACL, c.NoComments, c.NoTablespaces = true, true, true, true
 		report := copyAll(t, o)
 		pgtest.RequireEqual(t, bare, dst)
+		requireSameSchema(t, o)
 		require.Contains(t, reasons(report), "no_acl is set")
 		require.Contains(t, reasons(report), "no_comments is set")
 	})
+}
+
+// With no_owner, privileges are those of the source but for what owners may do with
+// what is theirs: that is nobody's loss.
+func TestPrivilegesWithoutOwners(t *testing.T) {
+	t.Parallel()
+	src, server := pgtest.Source(t).Museum(t), pgtest.Target(t)
+	server.MuseumRoles(t)
+	dst := server.Database(t)
+	o := options(t, src, dst)
+	o.Config.NoOwner = true
+	copyAll(t, o)
+	requireSameSchema(t, o)
+	dst.Exec(t, "REVOKE SELECT ON museum.plain FROM museum_reader; GRANT SELECT ON museum.duplicates TO museum_reader; COMMENT ON TABLE museum.big IS 'another'")
+	result, err := run.VerifySchema(t.Context(), o)
+	require.Error(t, err)
+	var objects []string
+	for _, d := range result.Differences {
+		objects = append(objects, d.Object+" "+d.Property)
+	}
+	require.ElementsMatch(t, []string{`"museum"."plain" privileges`, `"museum"."duplicates" privileges`, `"museum"."big" comment`}, objects)
 }
 
 // reasons returns why objects were skipped.
@@ -80,6 +104,9 @@ func TestSecurityLabelsWithoutTheirProvider(t *testing.T) {
 	report := copyAll(t, options(t, src, dst))
 	require.Contains(t, report.Skipped, tasks.Skipped{Object: `2 security labels of provider it's; "mine"`, Reason: "the target has not loaded it"})
 	require.Contains(t, report.Skipped, tasks.Skipped{Object: "1 security labels of provider selinux", Reason: "the target has not loaded it"})
+	result, err := run.VerifySchema(t.Context(), options(t, src, dst))
+	require.NoError(t, err, "%v", result.Differences)
+	require.Contains(t, result.Notes, "security labels of provider selinux are not compared: the target has not loaded it")
 	src.Exec(t, "DELETE FROM pg_seclabel")
 	pgtest.RequireEqual(t, src, dst)
 }

@@ -105,19 +105,28 @@ func (p *Prepared) choose(ctx context.Context, source *pg.Conn) (check.Findings,
 	if p.rules.Empty() {
 		return nil, nil
 	}
-	inv, err := pg.ReadInventory(ctx, source)
+	inv, err := inventoryOf(ctx, source)
 	if err != nil {
-		return nil, fmt.Errorf("source: %w", err)
+		return nil, err
 	}
-	inv.Schemas = slices.DeleteFunc(inv.Schemas, func(s pg.NamedSchema) bool { return s.Name == ledger.Schema })
-	inv.Relations = slices.DeleteFunc(inv.Relations, func(r pg.NamedRelation) bool { return r.Schema == ledger.Schema })
-	inv.Indexes = slices.DeleteFunc(inv.Indexes, func(x pg.NamedIndex) bool { return x.Schema == ledger.Schema })
 	var mistakes, warnings []filter.Problem
 	p.scope, mistakes, warnings = filter.Resolve(p.rules, inv)
 	without := p.scope.Without()
 	p.without.Schemas = append(p.without.Schemas, without.Schemas...)
 	p.without.Relations = without.Relations
 	return append(findings(check.Blocker, mistakes), findings(check.Warning, warnings)...), nil
+}
+
+// inventoryOf lists what can be chosen, without our ledger.
+func inventoryOf(ctx context.Context, c *pg.Conn) (pg.Inventory, error) {
+	inv, err := pg.ReadInventory(ctx, c)
+	if err != nil {
+		return inv, fmt.Errorf("%s: %w", c.Side(), err)
+	}
+	inv.Schemas = slices.DeleteFunc(inv.Schemas, func(s pg.NamedSchema) bool { return s.Name == ledger.Schema })
+	inv.Relations = slices.DeleteFunc(inv.Relations, func(r pg.NamedRelation) bool { return r.Schema == ledger.Schema })
+	inv.Indexes = slices.DeleteFunc(inv.Indexes, func(x pg.NamedIndex) bool { return x.Schema == ledger.Schema })
+	return inv, nil
 }
 
 // findings makes problems with the choice findings of the preflight.

@@ -46,12 +46,14 @@ INSERT INTO secret.keys (k) VALUES ('hush'); REFRESH MATERIALIZED VIEW app.total
 // choice is a copy of what was chosen.
 type choice struct {
 	src, dst *pgtest.Database
+	o        run.Options
 	skipped  string
 	compared int // tables
 }
 
 // chosen copies the database as the settings say, and returns it with what was
-// skipped. What is dropped on a clone of the source makes it what is expected.
+// skipped. What is dropped on a clone of the source makes it what is expected. No
+// definition that was left out is a difference.
 func chosen(t *testing.T, schema string, change func(*config.Config), drops ...string) choice {
 	t.Helper()
 	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
@@ -66,9 +68,11 @@ func chosen(t *testing.T, schema string, change func(*config.Config), drops ...s
 	report := copyAll(t, o)
 	require.Equal(t, planned, report.Skipped, "the run does what the plan shows")
 	pgtest.RequireEqual(t, expected, dst)
+	definitions, err := run.VerifySchema(t.Context(), o)
+	require.NoError(t, err, "%v", definitions.Differences)
 	result, err := run.Verify(t.Context(), o)
 	require.NoError(t, err)
-	return choice{src, dst, lines(report.Skipped), result.Tables}
+	return choice{src, dst, o, lines(report.Skipped), result.Tables}
 }
 
 func planOf(t *testing.T, o run.Options) []tasks.Skipped {
@@ -104,6 +108,33 @@ func TestExcludedTable(t *testing.T) {
 	} {
 		require.Contains(t, c.skipped, line+"\n")
 	}
+	requireChoiceCompared(t, c)
+}
+
+// requireChoiceCompared changes the copy, in which app.customers was left out:
+// what is beyond the choice is nobody's matter, and all else is a difference.
+func requireChoiceCompared(t *testing.T, c choice) {
+	t.Helper()
+	c.dst.Exec(t, `CREATE TABLE app.customers (id int); CREATE VIEW app.of_those AS SELECT * FROM app.customers; CREATE INDEX of_those_too ON app.customers (id);
+		CREATE TABLE app.extra (id int); CREATE INDEX extra_index ON app.orders (placed); DROP INDEX app.log_t;
+		ALTER TABLE app.lines ALTER of SET NOT NULL; ALTER SEQUENCE app.customers_id_seq OWNED BY app.lines.number; ALTER TABLE app.log SET (fillfactor = 50)`)
+	result, err := run.VerifySchema(t.Context(), c.o)
+	var differ *run.SchemaDifferenceError
+	require.ErrorAs(t, err, &differ)
+	var found []string
+	for _, d := range result.Differences {
+		found = append(found, strings.Join(strings.Fields(d.String()), " "))
+	}
+	require.ElementsMatch(t, []string{
+		`table "app"."extra": only on the target`, `index "app"."extra_index": only on the target`, `index "app"."log_t": only on the source`,
+		`column "app"."lines"."of": not null: source has false, target has true`, `table "app"."log": options: source has none, target has fillfactor=50`,
+	}, found)
+	require.Contains(t, result.Notes, "filter and tables: what they leave out is not compared")
+	c.o.Config.Filter.Exclude.Tables = nil
+	result, err = run.VerifySchema(t.Context(), c.o)
+	require.ErrorAs(t, err, &differ)
+	require.Contains(t, result.Differences, tasks.SchemaDifference{Kind: "view", Object: `"app"."mails"`, Finding: tasks.ObjectMissing})
+	require.Empty(t, result.Notes)
 }
 
 // Each way to choose leaves what pg_dump of a source would have, in which the rest
@@ -337,4 +368,19 @@ func TestResumedRunKeepsItsChoice(t *testing.T) {
 	require.Equal(t, "25", r.dst.Query(t, "SELECT count(*) FROM small WHERE note = 'changed'"))
 	require.Equal(t, "t", r.dst.Query(t, "SELECT to_regclass('whole') IS NULL"))
 	require.Contains(t, lines(report.Skipped), `table "public"."whole": left out by public.whole`)
+}
+
+// What is left out by name is nothing that anybody waits for: another session may
+// hold it as it likes.
+func TestLockedTableIsLeftOut(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	src.Exec(t, "CREATE TABLE kept (id int); CREATE TABLE busy (id int); CREATE VIEW busy_ids AS SELECT id FROM busy; CREATE MATERIALIZED VIEW busy_now AS SELECT id FROM busy")
+	other := src.Connect(t)
+	_, err := other.Exec(t.Context(), "BEGIN; LOCK TABLE busy")
+	require.NoError(t, err)
+	o := options(t, src, dst)
+	o.Config.Filter.Exclude.Tables = config.List{"/^public.busy/"}
+	copyAll(t, o)
+	require.Equal(t, "1", dst.Query(t, "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"))
 }

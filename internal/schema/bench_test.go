@@ -26,7 +26,7 @@ func BenchmarkCompare(b *testing.B) {
 		require.NoError(b, err)
 		target, err := pg.Connect(b.Context(), pg.Options{Side: pg.Target, URI: db.URI()})
 		require.NoError(b, err)
-		c, err := schema.Compare(b.Context(), source, target, nil)
+		c, err := schema.Compare(b.Context(), source, target, schema.Expected{})
 		require.NoError(b, err)
 		require.Empty(b, c.Differences)
 		source.Discard()

@@ -5,7 +5,7 @@ func functions() family {
 	return family{kind: "function", deparsed: []string{"body"}, query: func(d dialect) string {
 		return `SELECT ` + d.typed("p.oid::regprocedure::text") + ` AS object,
 			CASE p.prokind WHEN 'p' THEN 'procedure' WHEN 'a' THEN 'aggregate' WHEN 'w' THEN 'window function' ELSE 'function' END AS kind,
-			` + owner("p.proowner") + `, quote_ident(l.lanname) AS language, pg_get_function_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result,
+			` + d.owner("p.proowner") + `, quote_ident(l.lanname) AS language, pg_get_function_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result,
 			nullif(p.prosrc, '') AS source, p.probin AS library, ` + d.since(14, "pg_get_function_sqlbody(p.oid)", "NULL") + ` AS body,
 			CASE p.provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END AS volatility,
 			CASE p.proparallel WHEN 's' THEN 'safe' WHEN 'r' THEN 'restricted' ELSE 'unsafe' END AS parallel,
@@ -18,7 +18,7 @@ func functions() family {
 				'moving ' || a.aggmtransfn::regproc || ' ' || a.aggminvtransfn::regproc || ' ' || a.aggmfinalfn::regproc || ' ' || a.aggmfinalextra || ' ' || a.aggmfinalmodify::text
 				|| ' on ' || format_type(a.aggmtranstype, NULL) || ' ' || a.aggmtransspace || ' from ' || coalesce(quote_literal(a.aggminitval), 'NULL'),
 				'sort ' || nullif(a.aggsortop, 0)::regoperator) END AS aggregate,
-			` + dependsOn("pg_proc", "p.oid") + `, ` + d.privileges("p.proacl", "f", "p.proowner") + `, ` + comment("pg_proc", "p.oid", "0") + `
+			` + dependsOn("pg_proc", "p.oid") + `, ` + d.privileges("p.proacl", "f", "p.proowner") + `, ` + d.comment("pg_proc", "p.oid", "0") + `
 		FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang LEFT JOIN pg_aggregate a ON a.aggfnoid = p.oid
 		WHERE ` + d.user("n") + ` AND ` + made("pg_proc", "p.oid")
 	}}
@@ -27,10 +27,10 @@ func functions() family {
 // languages are those that people make.
 func languages() family {
 	return family{kind: "language", query: func(d dialect) string {
-		return `SELECT quote_ident(l.lanname) AS object, ` + owner("l.lanowner") + `, l.lanpltrusted::text AS trusted,
+		return `SELECT quote_ident(l.lanname) AS object, ` + d.owner("l.lanowner") + `, l.lanpltrusted::text AS trusted,
 			nullif(l.lanplcallfoid, 0)::regprocedure::text AS handler, nullif(l.laninline, 0)::regprocedure::text AS inline,
 			nullif(l.lanvalidator, 0)::regprocedure::text AS validator,
-			` + d.privileges("l.lanacl", "l", "l.lanowner") + `, ` + comment("pg_language", "l.oid", "0") + `
+			` + d.privileges("l.lanacl", "l", "l.lanowner") + `, ` + d.comment("pg_language", "l.oid", "0") + `
 		FROM pg_language l WHERE l.oid >= 16384 AND ` + own("pg_language", "l.oid")
 	}}
 }
@@ -39,7 +39,7 @@ func languages() family {
 func transforms() family {
 	return family{kind: "transform", query: func(d dialect) string {
 		return `SELECT ` + d.typed("'for ' || format_type(t.trftype, NULL) || ' language ' || quote_ident(l.lanname)") + ` AS object,
-			nullif(t.trffromsql, 0)::regprocedure::text AS "from SQL", nullif(t.trftosql, 0)::regprocedure::text AS "to SQL", ` + comment("pg_transform", "t.oid", "0") + `
+			nullif(t.trffromsql, 0)::regprocedure::text AS "from SQL", nullif(t.trftosql, 0)::regprocedure::text AS "to SQL", ` + d.comment("pg_transform", "t.oid", "0") + `
 		FROM pg_transform t JOIN pg_language l ON l.oid = t.trflang WHERE ` + own("pg_transform", "t.oid")
 	}}
 }

@@ -6,13 +6,13 @@ package schema
 func indexes() family {
 	return family{kind: "index", owns: true, query: func(d dialect) string {
 		return `SELECT ` + name("n", "i.relname") + ` AS object, ` + name("n", "c.relname") + ` AS of,
-			(NOT x.indisvalid AND i.relkind = 'i')::text AS dispensable, pg_get_indexdef(x.indexrelid) AS definition, quote_ident(ts.spcname) AS tablespace,
+			(NOT x.indisvalid AND i.relkind = 'i')::text AS dispensable, pg_get_indexdef(x.indexrelid) AS definition, ` + d.tablespace("ts.spcname") + `,
 			x.indisvalid::text AS valid, x.indisclustered::text AS clustered, x.indisreplident::text AS "replica identity",
 			(SELECT ` + name("pn", "p.relname") + ` FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent JOIN pg_namespace pn ON pn.oid = p.relnamespace
-				WHERE h.inhrelid = x.indexrelid) AS "attached to",
+				WHERE h.inhrelid = x.indexrelid) AS "attached to", ` + partitionOf("c") + `,
 			(SELECT string_agg(a.attnum || ': ' || a.attstattarget, ', ' ORDER BY a.attnum) FROM pg_attribute a
 				WHERE a.attrelid = x.indexrelid AND a.attstattarget >= 0) AS "statistics targets",
-			` + dependsOn("pg_class", "x.indexrelid") + `, ` + comment("pg_class", "x.indexrelid", "0") + `
+			` + dependsOn("pg_class", "x.indexrelid") + `, ` + d.comment("pg_class", "x.indexrelid", "0") + `
 		FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 		LEFT JOIN pg_tablespace ts ON ts.oid = i.reltablespace
 		WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't' AND ` + d.user("n") + ` AND ` + own("pg_class", "c.oid")
@@ -33,7 +33,8 @@ func constraints() family {
 			coalesce(` + name("n", "c.relname") + `, ` + name("tn", "t.typname") + `) AS of,
 			pg_get_constraintdef(k.oid) AS definition, k.convalidated::text AS validated, ` + d.since(18, "k.conenforced::text", "'true'") + ` AS enforced,
 			CASE WHEN k.coninhcount > 0 THEN k.coninhcount || ' parents' || CASE WHEN k.conislocal THEN ', and its own' ELSE '' END END AS inherited,
-			CASE WHEN k.conindid <> 0 THEN k.conindid::regclass::text END AS index, ` + comment("pg_constraint", "k.oid", "0") + `
+			CASE WHEN k.conindid <> 0 THEN k.conindid::regclass::text END AS index, ` + partitionOf("c") + `,
+			CASE WHEN k.contype = 'f' AND k.convalidated THEN k.confrelid END::text AS "refers to", (c.relkind = 'p')::text AS "of partitions", ` + d.comment("pg_constraint", "k.oid", "0") + `
 		FROM pg_constraint k LEFT JOIN pg_class c ON c.oid = k.conrelid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
 		LEFT JOIN pg_type t ON t.oid = k.contypid LEFT JOIN pg_namespace tn ON tn.oid = t.typnamespace
 		WHERE k.contype IN (` + kinds + `) AND (k.contype <> 'f' OR k.conparentid = 0)
@@ -44,8 +45,8 @@ func constraints() family {
 // statistics are extended statistics.
 func statistics() family {
 	return family{kind: "statistics object", query: func(d dialect) string {
-		return `SELECT ` + name("n", "s.stxname") + ` AS object, ` + name("cn", "c.relname") + ` AS of, ` + owner("s.stxowner") + `,
-			pg_get_statisticsobjdef(s.oid) AS definition, nullif(s.stxstattarget, -1)::text AS "statistics target", ` + comment("pg_statistic_ext", "s.oid", "0") + `
+		return `SELECT ` + name("n", "s.stxname") + ` AS object, ` + name("cn", "c.relname") + ` AS of, ` + d.owner("s.stxowner") + `,
+			pg_get_statisticsobjdef(s.oid) AS definition, nullif(s.stxstattarget, -1)::text AS "statistics target", ` + d.comment("pg_statistic_ext", "s.oid", "0") + `
 		FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace
 		JOIN pg_class c ON c.oid = s.stxrelid JOIN pg_namespace cn ON cn.oid = c.relnamespace
 		WHERE ` + d.user("n") + ` AND ` + own("pg_statistic_ext", "s.oid")
@@ -56,7 +57,7 @@ func statistics() family {
 // compared apart.
 func sequences() family {
 	return family{kind: "sequence", owns: true, query: func(d dialect) string {
-		return `SELECT ` + name("n", "c.relname") + ` AS object, ` + owner("c.relowner") + `,
+		return `SELECT ` + name("n", "c.relname") + ` AS object, ` + d.owner("c.relowner") + `,
 			CASE c.relpersistence WHEN 'u' THEN 'unlogged' ELSE 'logged' END AS persistence, format_type(s.seqtypid, NULL) AS type,
 			s.seqstart::text AS start, s.seqincrement::text AS increment, s.seqmin::text AS minimum, s.seqmax::text AS maximum,
 			s.seqcache::text AS cache, s.seqcycle::text AS cycle,
@@ -64,7 +65,9 @@ func sequences() family {
 				FROM pg_depend o JOIN pg_class t ON t.oid = o.refobjid JOIN pg_namespace tn ON tn.oid = t.relnamespace
 				JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = o.refobjsubid
 				WHERE o.classid = 'pg_class'::regclass AND o.objid = c.oid AND o.refclassid = 'pg_class'::regclass AND o.deptype IN ('a', 'i')) AS "owned by",
-			` + d.privileges("c.relacl", "s", "c.relowner") + `, ` + comment("pg_class", "c.oid", "0") + `
+			(SELECT 'pg_class'::regclass::oid || ' ' || o.refobjid FROM pg_depend o WHERE o.classid = 'pg_class'::regclass AND o.objid = c.oid
+				AND o.refclassid = 'pg_class'::regclass AND o.deptype IN ('a', 'i')) AS "from",
+			` + d.privileges("c.relacl", "s", "c.relowner") + `, ` + d.comment("pg_class", "c.oid", "0") + `
 		FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE c.relpersistence <> 't' AND ` + d.user("n") + ` AND ` + own("pg_class", "c.oid")
 	}}

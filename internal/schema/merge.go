@@ -5,9 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
@@ -20,7 +24,13 @@ import (
 //     only one side has that, it is reported and this object is not;
 //   - dispensable is true if a copy leaves the object out: it is no difference if
 //     only the source has it;
-//   - one that begins with "secret " holds what must not be shown.
+//   - one that begins with "secret " holds what must not be shown;
+//   - address is that of the object, and needs that of another one: if a copy does
+//     not make one of them the object is not compared;
+//   - from is the address of something that the object has some of its properties
+//     from, and does without where a copy does not make that;
+//   - refers to is the table of a foreign key that is proven, and of partitions is
+//     true if it is declared on a partitioned table.
 type family struct {
 	kind     string
 	query    func(dialect) string
@@ -89,14 +99,14 @@ func (c *comparison) pair(f family, source, target *cursor) {
 		c.sequences = append(c.sequences, string(source.key()))
 	}
 	for i, name := range source.columns {
-		if i == 0 || name == "of" || name == "dispensable" || bytes.Equal(source.values[i], target.values[i]) {
+		if i == 0 || slices.Contains(notProperties, name) || bytes.Equal(source.values[i], target.values[i]) || source.doesWithout(name) {
 			continue
 		}
 		d := tasks.SchemaDifference{
 			Kind: source.kind(f), Object: string(source.key()), Finding: tasks.ObjectDifferent,
 			Property: name, Source: string(source.values[i]), Target: string(target.values[i]),
 		}
-		if c.source.sameDefinition(f, d) {
+		if c.source.sameDefinition(f, d) || source.unproven() && strings.TrimSuffix(d.Source, notValid) == strings.TrimSuffix(d.Target, notValid) {
 			continue
 		}
 		c.result.Differences = append(c.result.Differences, hideSecrets(d))
@@ -153,8 +163,8 @@ func (c *cursor) next() bool {
 	if c.done {
 		return false
 	}
-	before := string(c.key())
-	if c.rows.NextRow() {
+	for c.rows.NextRow() {
+		before := string(c.key())
 		c.values = c.rows.Values()
 		if c.columns == nil {
 			for _, field := range c.rows.FieldDescriptions() {
@@ -163,7 +173,9 @@ func (c *cursor) next() bool {
 		} else if before > string(c.key()) {
 			c.err = fmt.Errorf("the %s sorts %q after %q", c.side.conn.Side(), before, c.key())
 		}
-		return c.err == nil
+		if c.err != nil || !c.leftOut() {
+			return c.err == nil
+		}
 	}
 	c.done, c.values = true, nil
 	if _, err := c.rows.Close(); err != nil {
@@ -178,6 +190,59 @@ func (c *cursor) key() []byte {
 		return nil
 	}
 	return c.values[0]
+}
+
+// notProperties are the columns whose names have a meaning.
+var notProperties = []string{"of", "dispensable", "address", "needs", "from", "refers to", "of partitions"}
+
+// fromOthers are the properties that an object has from what its from names.
+var fromOthers = []string{"parents", "partition bound", "inherited", "attached to", "owned by"}
+
+// notValid is how the definition of a foreign key ends that nobody has proven.
+const notValid = " NOT VALID"
+
+// address returns the address in the column, and whether there is one.
+func (c *cursor) address(column string) (o pg.Object, ok bool) {
+	_, err := fmt.Sscan(c.value(column), &o.Class, &o.OID)
+	return o, err == nil
+}
+
+// leftOut reports whether a copy does not make the object at hand.
+func (c *cursor) leftOut() bool {
+	if c.side.made.All() {
+		return false
+	}
+	for _, column := range []string{"address", "needs"} {
+		if o, ok := c.address(column); ok && !c.side.made.Makes(o) {
+			return true
+		}
+	}
+	return c.unproven() && c.value("of partitions") == "true" && c.side.targetMajor() < notNull
+}
+
+// unproven reports whether a copy adds the foreign key at hand without a look at the
+// rows, as not all of those that it refers to are copied.
+func (c *cursor) unproven() bool {
+	table, err := strconv.ParseUint(c.value("refers to"), 10, 32)
+	return err == nil && c.side.made.Table(uint32(table)).Partial()
+}
+
+// doesWithout reports whether a copy of the object at hand has another value of
+// the property than the object itself.
+func (c *cursor) doesWithout(property string) bool {
+	switch {
+	case c.side.made.All():
+		return false
+	case property == "validated":
+		return c.unproven()
+	case property == "populated":
+		o, _ := c.address("address")
+		return c.side.made.Table(o.OID).NoRows
+	case slices.Contains(fromOthers, property):
+		o, ok := c.address("from")
+		return ok && !c.side.made.Makes(o)
+	}
+	return false
 }
 
 // value returns a property of the object at hand, "" if it has none.

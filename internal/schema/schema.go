@@ -22,24 +22,36 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pgconvoy/pgconvoy/internal/filter"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
+// Expected is what a copy leaves out or renames on purpose: that is no difference.
+type Expected struct {
+	Without        []string    // schemas that are left out whole
+	Source, Target filter.Made // what is chosen, by the same rules on either side
+	Around         tasks.Around
+	NoLabels       []string // providers of security labels that the target does not have
+}
+
 // Compare compares the definitions on both sides, each as one snapshot shows it,
-// but for the values of sequences, which belong to none. without names schemas
-// that are left out whole. After an error both sessions should be discarded.
-func Compare(ctx context.Context, source, target *pg.Conn, without []string) (tasks.SchemaComparison, error) {
+// but for the values of sequences, which belong to none. After an error both
+// sessions should be discarded.
+func Compare(ctx context.Context, source, target *pg.Conn, e Expected) (tasks.SchemaComparison, error) {
 	c := &comparison{
-		source: side{source, newDialect(source, target, without)}, target: side{target, newDialect(target, source, without)},
+		source: side{source, newDialect(source, target, e), e.Source}, target: side{target, newDialect(target, source, e), e.Target},
 		alone: map[string]bool{},
 	}
 	c.result.Differences, c.result.Kinds = []tasks.SchemaDifference{}, []tasks.KindCount{}
-	c.result.Notes = notes(source.Major(), target.Major())
+	c.result.Notes = append(notes(source.Major(), target.Major()), e.notes()...)
 	if err := c.both(ctx, side.begin); err != nil {
 		return c.result, err
 	}
-	for _, f := range families() {
+	if err := c.receiver(ctx); err != nil {
+		return c.result, err
+	}
+	for _, f := range families(e) {
 		if err := c.compare(ctx, f); err != nil {
 			return c.result, fmt.Errorf("compare %s: %w", f.kind, err)
 		}
@@ -62,6 +74,22 @@ type comparison struct {
 type side struct {
 	conn *pg.Conn
 	dialect
+	made filter.Made
+}
+
+// receiver reads whom things belong to on the target, and where they are, unless
+// they say otherwise.
+func (c *comparison) receiver(ctx context.Context) error {
+	var role, space string
+	err := c.target.conn.QueryRow(ctx, `SELECT current_user::text, t.spcname::text FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
+		WHERE d.datname = pg_catalog.current_database()`).Scan(&role, &space)
+	if err != nil {
+		return fmt.Errorf("read the role of the target: %w", err)
+	}
+	for _, d := range []*dialect{&c.source.dialect, &c.target.dialect} {
+		d.receiver, d.space = role, space
+	}
+	return nil
 }
 
 // begin takes the snapshot that the side is compared in.

@@ -16,7 +16,7 @@ import (
 // compare compares two databases.
 func compare(t *testing.T, src, dst *pgtest.Database) tasks.SchemaComparison {
 	t.Helper()
-	c, err := schema.Compare(t.Context(), connect(t, src, pg.Source), connect(t, dst, pg.Target), []string{"pgconvoy"})
+	c, err := schema.Compare(t.Context(), connect(t, src, pg.Source), connect(t, dst, pg.Target), schema.Expected{Without: []string{"pgconvoy"}})
 	require.NoError(t, err)
 	return c
 }

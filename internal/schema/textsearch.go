@@ -3,11 +3,11 @@ package schema
 // textSearchConfigurations are configurations with what they map to what.
 func textSearchConfigurations() family {
 	return family{kind: "text search configuration", query: func(d dialect) string {
-		return `SELECT ` + name("n", "c.cfgname") + ` AS object, ` + owner("c.cfgowner") + `, ` + name("pn", "p.prsname") + ` AS parser,
+		return `SELECT ` + name("n", "c.cfgname") + ` AS object, ` + d.owner("c.cfgowner") + `, ` + name("pn", "p.prsname") + ` AS parser,
 			(SELECT string_agg(m, '; ' ORDER BY m COLLATE "C") FROM (
 				SELECT t.alias || ' with ' || string_agg(m.mapdict::regdictionary::text, ', ' ORDER BY m.mapseqno) AS m
 				FROM pg_ts_config_map m JOIN ts_token_type(c.cfgparser) t ON t.tokid = m.maptokentype WHERE m.mapcfg = c.oid GROUP BY t.alias) maps) AS mappings,
-			` + comment("pg_ts_config", "c.oid", "0") + `
+			` + d.comment("pg_ts_config", "c.oid", "0") + `
 		FROM pg_ts_config c JOIN pg_namespace n ON n.oid = c.cfgnamespace JOIN pg_ts_parser p ON p.oid = c.cfgparser JOIN pg_namespace pn ON pn.oid = p.prsnamespace
 		WHERE ` + d.user("n") + ` AND ` + own("pg_ts_config", "c.oid")
 	}}
@@ -16,8 +16,8 @@ func textSearchConfigurations() family {
 // textSearchDictionaries are dictionaries with their options.
 func textSearchDictionaries() family {
 	return family{kind: "text search dictionary", query: func(d dialect) string {
-		return `SELECT ` + name("n", "c.dictname") + ` AS object, ` + owner("c.dictowner") + `, ` + name("tn", "t.tmplname") + ` AS template,
-			c.dictinitoption AS options, ` + comment("pg_ts_dict", "c.oid", "0") + `
+		return `SELECT ` + name("n", "c.dictname") + ` AS object, ` + d.owner("c.dictowner") + `, ` + name("tn", "t.tmplname") + ` AS template,
+			c.dictinitoption AS options, ` + d.comment("pg_ts_dict", "c.oid", "0") + `
 		FROM pg_ts_dict c JOIN pg_namespace n ON n.oid = c.dictnamespace JOIN pg_ts_template t ON t.oid = c.dicttemplate JOIN pg_namespace tn ON tn.oid = t.tmplnamespace
 		WHERE ` + d.user("n") + ` AND ` + own("pg_ts_dict", "c.oid")
 	}}
@@ -28,7 +28,7 @@ func textSearchParsers() family {
 	return family{kind: "text search parser", query: func(d dialect) string {
 		return `SELECT ` + name("n", "c.prsname") + ` AS object,
 			concat_ws(', ', c.prsstart::regproc, c.prstoken::regproc, c.prsend::regproc, nullif(c.prsheadline, 0)::regproc, c.prslextype::regproc) AS functions,
-			` + comment("pg_ts_parser", "c.oid", "0") + `
+			` + d.comment("pg_ts_parser", "c.oid", "0") + `
 		FROM pg_ts_parser c JOIN pg_namespace n ON n.oid = c.prsnamespace WHERE ` + d.user("n") + ` AND ` + own("pg_ts_parser", "c.oid")
 	}}
 }
@@ -37,7 +37,7 @@ func textSearchParsers() family {
 func textSearchTemplates() family {
 	return family{kind: "text search template", query: func(d dialect) string {
 		return `SELECT ` + name("n", "c.tmplname") + ` AS object,
-			concat_ws(', ', nullif(c.tmplinit, 0)::regproc, c.tmpllexize::regproc) AS functions, ` + comment("pg_ts_template", "c.oid", "0") + `
+			concat_ws(', ', nullif(c.tmplinit, 0)::regproc, c.tmpllexize::regproc) AS functions, ` + d.comment("pg_ts_template", "c.oid", "0") + `
 		FROM pg_ts_template c JOIN pg_namespace n ON n.oid = c.tmplnamespace WHERE ` + d.user("n") + ` AND ` + own("pg_ts_template", "c.oid")
 	}}
 }

@@ -35,6 +35,25 @@ func notes(source, target int) []string {
 	return list
 }
 
+// notes says what is not compared because a copy leaves it out.
+func (e Expected) notes() []string {
+	var list []string
+	note := func(applies bool, text string) {
+		if applies {
+			list = append(list, text)
+		}
+	}
+	note(!e.Source.All(), "filter and tables: what they leave out is not compared")
+	note(e.Around.NoOwner, "no_owner: owners are not compared")
+	note(e.Around.NoACL, "no_acl: privileges are not compared")
+	note(e.Around.NoComments, "no_comments: comments are not compared")
+	note(e.Around.NoTablespaces, "no_tablespaces: tablespaces are not compared")
+	for _, provider := range e.NoLabels {
+		list = append(list, "security labels of provider "+provider+" are not compared: the target has not loaded it")
+	}
+	return list
+}
+
 // sameDefinition reports whether a property differs only in how servers of the two
 // versions print it.
 func (d dialect) sameDefinition(f family, diff tasks.SchemaDifference) bool {

@@ -53,5 +53,5 @@ type KindCount struct {
 type SchemaComparison struct {
 	Kinds       []KindCount        `json:"kinds"`
 	Differences []SchemaDifference `json:"differences"` // by kind, then by object
-	Notes       []string           `json:"notes"`       // what is not compared, or not to the letter, between servers of these versions
+	Notes       []string           `json:"notes"`       // what is not compared, or not to the letter
 }
