@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/ledger"
