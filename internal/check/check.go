@@ -49,6 +49,7 @@ type probe struct {
 	Input
 	source, target *server
 	sameServer     bool                    // both databases are in one cluster
+	ongoing        bool                    // the run goes on: only its sessions are counted
 	limits         [2][]tasks.SessionLimit // on the sessions of source and target
 	ledger         ledgerState
 	named          NamedRoles // once checkRoles has been carried out

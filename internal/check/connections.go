@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
@@ -16,11 +17,13 @@ type slots struct {
 	RoleLimit, RoleInUse int
 }
 
-// Rows of other people's sessions are visible to everybody, their backend_type
-// is not; the few parallel workers among them are counted as sessions.
+// Rows of other people's sessions are visible to everybody, with their names, their
+// backend_type is not; the few parallel workers among them are counted as sessions.
+// Those of pgconvoy in the databases $1 are the run's own.
 const sqlSlots = `WITH session AS (
 		SELECT a.datname, a.usename FROM pg_catalog.pg_stat_activity a
-		WHERE a.datname IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid() AND coalesce(a.backend_type, 'client backend') = 'client backend')
+		WHERE a.datname IS NOT NULL AND a.pid <> pg_catalog.pg_backend_pid() AND coalesce(a.backend_type, 'client backend') = 'client backend'
+		AND NOT (pg_catalog.starts_with(a.application_name, 'pgconvoy') AND a.datname = ANY ($1::text[])))
 	SELECT pg_catalog.current_setting('max_connections')::int,
 	CASE WHEN r.rolsuper THEN 0 ELSE pg_catalog.current_setting('superuser_reserved_connections')::int
 		+ coalesce(pg_catalog.current_setting('reserved_connections', true)::int, 0) END,
@@ -43,7 +46,7 @@ func checkConnections(ctx context.Context, p *probe) (Findings, error) {
 		if needs[i] == 0 {
 			continue
 		}
-		rows, err := query[slots](ctx, s.Conn, sqlSlots)
+		rows, err := query[slots](ctx, s.Conn, sqlSlots, p.ownDatabases(s))
 		if err != nil {
 			return nil, err
 		}
@@ -53,17 +56,47 @@ func checkConnections(ctx context.Context, p *probe) (Findings, error) {
 		other := slotUse{}
 		if p.sameServer {
 			other.server = needs[1-i]
-			// The preflight's own session on the other side was counted.
-			rows[0].Used--
+			counted := 1 // the preflight's own session on the other side
+			if p.ongoing {
+				counted = 0
+			}
+			rows[0].Used -= counted
 			if sides[1-i].Facts.Role == s.Facts.Role {
 				other.role = needs[1-i]
-				rows[0].RoleInUse--
+				rows[0].RoleInUse -= counted
 			}
 		}
 		p.limits[i] = rows[0].limits(needs[i], other)
 		found = append(found, limitFindings(s, p.limits[i])...)
 	}
 	return found, nil
+}
+
+// ownDatabases returns the databases of the server in which sessions of pgconvoy are
+// the run's: none while it does not run.
+func (p *probe) ownDatabases(s *server) []string {
+	switch {
+	case !p.ongoing:
+		return []string{}
+	case p.sameServer:
+		return []string{p.source.Facts.Database, p.target.Facts.Database}
+	}
+	return []string{s.Facts.Database}
+}
+
+// SessionLimits counts again what [Preflight.SessionLimits] has told, while the run
+// goes on: what it uses itself is not used by others.
+func SessionLimits(ctx context.Context, source, target *pg.Conn, needs Connections, fp tasks.Fingerprint) (onSource, onTarget []tasks.SessionLimit, err error) {
+	p := &probe{Input: Input{Source: source, Target: target, Connections: needs}, ongoing: true}
+	if p.source, err = readServer(ctx, source, fp.Source); err != nil {
+		return nil, nil, err
+	}
+	if p.target, err = readServer(ctx, target, fp.Target); err != nil {
+		return nil, nil, err
+	}
+	p.sameServer = p.source.cluster() == p.target.cluster()
+	_, err = checkConnections(ctx, p)
+	return p.limits[0], p.limits[1], err
 }
 
 // slotUse is what the run's other side takes of the same server.

@@ -42,21 +42,28 @@ func (p *probe) readServers(ctx context.Context) error {
 		conn *pg.Conn
 		into **server
 	}{{p.Source, &p.source}, {p.Target, &p.target}} {
-		found, err := query[facts](ctx, side.conn, sqlFacts)
-		if err != nil {
-			return err
-		}
-		if len(found) != 1 {
-			return fmt.Errorf("%s: the session's role is not in pg_roles", side.conn.Side())
-		}
 		fp, err := pg.Fingerprint(ctx, side.conn)
 		if err != nil {
 			return err
 		}
-		*side.into = &server{Conn: side.conn, fingerprint: fp, Facts: found[0]}
+		if *side.into, err = readServer(ctx, side.conn, fp); err != nil {
+			return err
+		}
 	}
 	p.sameServer = p.source.cluster() == p.target.cluster()
 	return nil
+}
+
+// readServer fills in the facts about one side.
+func readServer(ctx context.Context, c *pg.Conn, fingerprint string) (*server, error) {
+	found, err := query[facts](ctx, c, sqlFacts)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) != 1 {
+		return nil, fmt.Errorf("%s: the session's role is not in pg_roles", c.Side())
+	}
+	return &server{Conn: c, fingerprint: fingerprint, Facts: found[0]}, nil
 }
 
 // cluster returns the part of the fingerprint that identifies the cluster.

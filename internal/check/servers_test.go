@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/pgconvoy/pgconvoy/internal/check"
+	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
@@ -217,6 +218,41 @@ func TestConnectionsOnOneServer(t *testing.T) {
 	found := b.run(t)
 	require.Len(t, of(found, "connections"), 2, "%v", found)
 	require.Contains(t, found[0].What, "24 connections")
+}
+
+// TestSessionLimitsOfARun: what the run itself uses, on either side of one server, is
+// not used by others, and what another run uses is.
+func TestSessionLimitsOfARun(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, pgtest.Options{Settings: map[string]string{"max_connections": "20"}})
+	dbs := server.Databases(t, 3)
+	open := func(side pg.Side, db *pgtest.Database, name string) *pg.Conn {
+		c, err := pg.Connect(t.Context(), pg.Options{Side: side, URI: db.URI(), Name: name})
+		require.NoError(t, err)
+		t.Cleanup(c.Discard)
+		return c
+	}
+	source, target := open(pg.Source, dbs[0], "pgconvoy planner"), open(pg.Target, dbs[1], "pgconvoy planner")
+	var fp tasks.Fingerprint
+	var err error
+	fp.Source, err = pg.Fingerprint(t.Context(), source)
+	require.NoError(t, err)
+	fp.Target, err = pg.Fingerprint(t.Context(), target)
+	require.NoError(t, err)
+	used := func() int {
+		onSource, onTarget, err := check.SessionLimits(t.Context(), source, target, check.Connections{Source: 4, Target: 5}, fp)
+		require.NoError(t, err)
+		require.Equal(t, onSource, onTarget, "one server, no limit of database or role")
+		require.Equal(t, 9, onSource[0].Needed)
+		return onSource[0].Used
+	}
+	before := used() // of the test itself
+	open(pg.Source, dbs[0], "pgconvoy worker a-1-0")
+	open(pg.Target, dbs[1], "pgconvoy worker a-1-0")
+	require.Equal(t, before, used())
+	open(pg.Target, dbs[1], "psql")
+	open(pg.Target, dbs[2], "pgconvoy worker b-1-0")
+	require.Equal(t, before+2, used())
 }
 
 func TestLocks(t *testing.T) {

@@ -38,19 +38,21 @@ func (l *Ledger) statusRun(ctx context.Context, c *pg.Conn, s *tasks.RunStatus) 
 }
 
 func (l *Ledger) statusKinds(ctx context.Context, c *pg.Conn, s *tasks.RunStatus) error {
-	rows, err := c.Query(ctx, `SELECT kind, state, pg_catalog.count(*), pg_catalog.sum(weight)::int8 FROM pgconvoy.task WHERE run = $1 GROUP BY kind, state ORDER BY kind, state`, l.run.Name)
+	rows, err := c.Query(ctx, `SELECT kind, state, pg_catalog.count(*), pg_catalog.sum(weight)::int8, pg_catalog.sum(attempts)::int FROM pgconvoy.task WHERE run = $1 GROUP BY kind, state ORDER BY kind, state`, l.run.Name)
 	if err != nil {
 		return err
 	}
 	var kind tasks.Kind
 	var state tasks.State
-	var n int
+	var n, attempts int
 	var weight int64
-	_, err = pgx.ForEachRow(rows, []any{&kind, &state, &n, &weight}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&kind, &state, &n, &weight, &attempts}, func() error {
 		if len(s.Kinds) == 0 || s.Kinds[len(s.Kinds)-1].Kind != kind {
 			s.Kinds = append(s.Kinds, tasks.KindStatus{Kind: kind, Tasks: map[tasks.State]int{}, Weight: map[tasks.State]int64{}})
 		}
-		s.Kinds[len(s.Kinds)-1].Tasks[state], s.Kinds[len(s.Kinds)-1].Weight[state] = n, weight
+		k := &s.Kinds[len(s.Kinds)-1]
+		k.Tasks[state], k.Weight[state] = n, weight
+		k.Attempts += attempts
 		s.Tasks[state] += n
 		return nil
 	})

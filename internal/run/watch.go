@@ -40,11 +40,10 @@ func (r *running) askWorkers(ctx context.Context) <-chan fleetAnswer {
 
 // watcher is what the planner remembers in order to warn once, and not too early.
 type watcher struct {
-	workersSeen time.Time            // when a worker last answered
-	workers     []tasks.WorkerStatus // as they last answered
-	bottleneck  tasks.Bottleneck     // at the last look
-	warnings    []string             // of the last look
+	workersSeen time.Time       // when a worker last answered
+	seen        tasks.RunStatus // at the last look at queue and servers
 	warned      map[string]bool
+	room        int // for worker processes, at the last look; -1 if nobody has counted
 }
 
 // watch says how far the run is to those who look at the queue, and warns of what
@@ -54,8 +53,8 @@ func (r *running) watch(ctx context.Context, workers fleetAnswer) error {
 	if err != nil {
 		return err
 	}
-	r.workers, r.warnings, r.bottleneck = s.Workers, append(s.Stalls(), s.Warnings...), s.Bottleneck
-	r.warn(r.warnings)
+	r.seen = s
+	r.warn(append(s.Stalls(), s.Warnings...))
 	q, _ := r.current()
 	if s.Stages == nil && ctx.Err() == nil {
 		if _, err := q.Stages(ctx); errors.Is(err, queue.ErrGone) {
@@ -72,7 +71,8 @@ func (r *running) watch(ctx context.Context, workers fleetAnswer) error {
 	return nil
 }
 
-// show tells who looks how far the run is, as the target alone knows it.
+// show tells who looks how far the run is, as the target knows it now, and what
+// queue and servers have told last.
 func (r *running) show(ctx context.Context) error {
 	s, err := r.ledger.Status(ctx, r.prepared.target)
 	if err != nil {
@@ -82,7 +82,12 @@ func (r *running) show(ctx context.Context) error {
 		return err
 	}
 	s.Planner, s.Database = fleet.Name(), r.member.database(pg.Target)
-	s.Workers, s.Warnings, s.Bottleneck = r.workers, r.warnings, r.bottleneck
+	s.Workers, s.Stages, s.Warnings = r.seen.Workers, r.seen.Stages, append(r.seen.Stalls(), r.seen.Warnings...)
+	s.Bottleneck, s.Stalled, s.Busy = r.seen.Bottleneck, r.seen.Stalled, r.seen.Busy
+	if s.Snapshot.Held && s.Snapshot.ID == r.seen.Snapshot.ID {
+		s.Snapshot.Keepers, s.Snapshot.XminAge = r.seen.Snapshot.Keepers, r.seen.Snapshot.XminAge
+	}
+	s.Crew = r.crew(s)
 	r.Progress(s)
 	return nil
 }
@@ -143,11 +148,15 @@ func (r *running) status(ctx context.Context, workers fleetAnswer) (tasks.RunSta
 	if err := explainStalls(ctx, &s, source, target); err != nil {
 		return s, err
 	}
-	if s.Bottleneck, err = bottleneck(ctx, s, source, target); err != nil {
+	if err := lookBusy(ctx, &s, source, target); err != nil {
 		return s, err
+	}
+	if source != nil {
+		r.countRoom(ctx, source, target)
 	}
 	q, _ := r.current()
 	r.askQueue(ctx, q, workers, &s)
+	s.Crew = r.crew(s)
 	return s, nil
 }
 
@@ -205,26 +214,35 @@ func explainStalls(ctx context.Context, s *tasks.RunStatus, source, target *pg.C
 		if task.Stall, task.SQL, err = stall(ctx, s.Leases[i], source, target); err != nil {
 			return err
 		}
+		if task.Stall != "" {
+			s.Stalled++
+		}
 	}
 	return nil
 }
 
-// bottleneck says what most tasks wait for at this moment. Source may be nil.
-func bottleneck(ctx context.Context, s tasks.RunStatus, source, target *pg.Conn) (tasks.Bottleneck, error) {
-	if s.State != tasks.RunRunning || s.Paused {
-		return "", nil
+// lookBusy says what the sessions of workers do at this moment, and what most tasks
+// wait for by that. Source may be nil.
+func lookBusy(ctx context.Context, s *tasks.RunStatus, source, target *pg.Conn) error {
+	if s.State != tasks.RunRunning {
+		return nil
 	}
 	there, err := pg.WatchBusy(ctx, target)
 	if err != nil {
-		return "", err
+		return err
 	}
+	s.Busy = map[string]tasks.Busy{tasks.SideTarget: tasks.Busy(there)}
 	here := pg.Busy{}
 	if source != nil {
 		if here, err = pg.WatchBusy(ctx, source); err != nil {
-			return "", err
+			return err
 		}
+		s.Busy[tasks.SideSource] = tasks.Busy(here)
 	}
-	return bottleneckOf(s.Tasks[tasks.Ready], here, there), nil
+	if !s.Paused {
+		s.Bottleneck = bottleneckOf(s.Tasks[tasks.Ready], here, there)
+	}
+	return nil
 }
 
 // bottleneckOf decides by what most sessions do; with a source of which nothing is
@@ -374,8 +392,7 @@ func ledgerStatus(ctx context.Context, o Options) (tasks.RunStatus, error) {
 	if err := explainStalls(ctx, &s, source, target); err != nil {
 		return s, err
 	}
-	s.Bottleneck, err = bottleneck(ctx, s, source, target)
-	return s, err
+	return s, lookBusy(ctx, &s, source, target)
 }
 
 // watchEvery is how often somebody who watches from elsewhere asks.

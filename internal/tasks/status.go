@@ -29,6 +29,12 @@ type WorkerStatus struct {
 	Bytes          int64         `json:"bytes"`            // of COPY data since it started
 	BytesPerSecond int64         `json:"bytes_per_second"` // over the last seconds
 	Draining       bool          `json:"draining,omitempty"`
+
+	// Beat is when the process last began to tell the ledger what it has in hand, and
+	// Trouble why its databases are of no use to it at the moment, "" if they are. Both
+	// are for those who ask the process itself.
+	Beat    time.Time `json:"-"`
+	Trouble string    `json:"-"`
 }
 
 // RunningTask is a task that a worker has in hand.
@@ -115,6 +121,10 @@ type RunStatus struct {
 	Failures   []Failure      `json:"failures"`
 	Warnings   []string       `json:"warnings,omitempty"`
 	Bottleneck Bottleneck     `json:"bottleneck,omitempty"`
+	Stalled    int            `json:"stalled,omitempty"` // running tasks that do not get on
+
+	Busy map[string]Busy `json:"busy,omitempty"` // what the sessions of workers do, by side; none of a side that nobody has looked at
+	Crew *Crew           `json:"crew,omitempty"` // nil if nobody has reckoned
 
 	// Leases belong to Running, one to one.
 	Leases []Lease `json:"-"`
@@ -176,11 +186,20 @@ func (s RunStatus) Stalls() []string {
 	return list
 }
 
+// Busy counts what the sessions of workers do on one side at a moment.
+type Busy struct {
+	Working    int `json:"working"`     // on a CPU, or with the disk
+	Locked     int `json:"locked"`      // waits for a lock
+	ClientRead int `json:"client_read"` // waits until the worker sends something
+	Sending    int `json:"sending"`     // waits until the worker takes something
+}
+
 // KindStatus counts the tasks of one kind.
 type KindStatus struct {
-	Kind   Kind            `json:"kind"`
-	Tasks  map[State]int   `json:"tasks"`
-	Weight map[State]int64 `json:"weight"` // the sum of their estimated cost in bytes
+	Kind     Kind            `json:"kind"`
+	Tasks    map[State]int   `json:"tasks"`
+	Weight   map[State]int64 `json:"weight"`             // the sum of their estimated cost in bytes
+	Attempts int             `json:"attempts,omitempty"` // that failed, of tasks that were not reopened since
 }
 
 // SnapshotStatus is the snapshot that rows are read in.
