@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -11,26 +11,47 @@ import (
 
 	"github.com/pgconvoy/pgconvoy/internal/cli"
 	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/httpd"
 	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/metrics"
 	"github.com/pgconvoy/pgconvoy/internal/run"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 	"github.com/pgconvoy/pgconvoy/internal/web"
 )
 
-// serveDashboard starts the server of a dashboard, if the configuration names where.
-func serveDashboard(cfg config.Config, d web.Dashboard, logger *slog.Logger) (stop func(), err error) {
-	if cfg.HTTP.Listen == "" {
+// serveRun serves what the process says of itself and, of a run of one database, a
+// page, if the configuration names where. The options then tell it how the run goes.
+func serveRun(o *run.Options) (stop func(), err error) {
+	if o.Config.HTTP.Listen == "" {
 		return func() {}, nil
 	}
-	h, err := d.Handler()
-	if err != nil {
+	mux := http.NewServeMux()
+	var b board
+	if !o.Config.Several() {
+		page, err := b.dashboard(*o).Handler()
+		if err != nil {
+			return nil, err
+		}
+		mux.Handle("/", page)
+	}
+	planner := metrics.NewPlanner()
+	process := metrics.Process{Run: o.Config.Run, Version: o.Version, Planner: planner, Log: o.Log}
+	if o.Config.RunsWorkers() {
+		process.Worker = metrics.NewWorker(nil)
+	}
+	if err := process.Register(mux); err != nil {
 		return nil, err
 	}
-	url, stop, err := web.Serve(cfg.HTTP.Listen, h, logger)
-	if err != nil {
-		return nil, tasks.WithHint(err, "set http.listen to a host:port that is free, such as 127.0.0.1:8080")
+	if _, stop, err = httpd.Serve(o.Config.HTTP.Listen, mux, o.Log); err != nil {
+		return nil, err
 	}
-	logger.Info("dashboard is served", "url", url)
+	show := o.Progress
+	o.Progress = b.watch(func(s tasks.RunStatus) {
+		planner.Look(s)
+		show(s)
+	})
+	o.KeepReport = b.keep(o.KeepReport)
+	o.Beat, o.Meter = planner.Beat, process.Worker
 	return stop, nil
 }
 
@@ -141,7 +162,11 @@ look; with http.token, those who know it can pause, scale, retry and cancel.`,
 			if cfg.HTTP.Listen == "" {
 				cfg.HTTP.Listen = "127.0.0.1:8080"
 			}
-			stop, err := serveDashboard(cfg, dashboardOf(run.Options{Config: cfg, Version: cli.Version(), Log: logger}), logger)
+			page, err := dashboardOf(run.Options{Config: cfg, Version: cli.Version(), Log: logger}).Handler()
+			if err != nil {
+				return err
+			}
+			_, stop, err := httpd.Serve(cfg.HTTP.Listen, page, logger)
 			if err != nil {
 				return err
 			}

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pgconvoy/pgconvoy/internal/cli"
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/fleet"
+	"github.com/pgconvoy/pgconvoy/internal/httpd"
+	"github.com/pgconvoy/pgconvoy/internal/metrics"
 	"github.com/pgconvoy/pgconvoy/internal/queue"
 )
 
@@ -45,6 +48,7 @@ func newRoot(app *cli.App) *cobra.Command {
 		},
 	}
 	app.SettingFlag(root.Flags(), "exit-when-idle", "exit_when_idle", "end when there was nothing to do for this `time`; 0s is never")
+	app.SettingFlag(root.Flags(), "http", "http.listen", "`host:port` to serve metrics on, and whether this worker is alive and ready")
 	app.ToggleFlag(root.Flags(), "linger", "linger", "with --exit-when-idle: stay until the run has ended")
 	app.LogFlags(root.PersistentFlags())
 	root.AddCommand(app.VersionCommand())
@@ -58,5 +62,26 @@ func runWorker(ctx context.Context, cfg config.Config, logger *slog.Logger) erro
 	if err != nil {
 		return err
 	}
-	return errors.Join(fleet.Serve(ctx, conn, fleet.FromConfig(cfg, cli.Version(), logger)), conn.Close())
+	o := fleet.FromConfig(cfg, cli.Version(), logger)
+	stop, err := serve(cfg, conn, &o)
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	defer stop() // when what runs is finished
+	return errors.Join(fleet.Serve(ctx, conn, o), conn.Close())
+}
+
+// serve serves what the process says of itself, if the configuration names where. The
+// options then have what measures.
+func serve(cfg config.Config, conn *queue.Conn, o *fleet.Options) (stop func(), err error) {
+	if cfg.HTTP.Listen == "" {
+		return func() {}, nil
+	}
+	o.Meter = metrics.NewWorker(conn.Up)
+	mux := http.NewServeMux()
+	if err := (metrics.Process{Run: o.Run, Version: o.Version, Worker: o.Meter, Log: o.Log}).Register(mux); err != nil {
+		return nil, err
+	}
+	_, stop, err = httpd.Serve(cfg.HTTP.Listen, mux, o.Log)
+	return stop, err
 }

@@ -80,7 +80,8 @@ type Config struct {
 	Reports string `yaml:"reports"`
 	// Workers says whether the planner's process also does tasks; see RunsWorkers.
 	Workers Choice `yaml:"workers"`
-	// HTTP is where the planner shows how far the run is.
+	// HTTP is where a process says over HTTP how it is, and the planner how far the
+	// run is.
 	HTTP HTTP `yaml:"http"`
 	// Log shapes the log on stderr.
 	Log Log `yaml:"log"`
@@ -109,11 +110,12 @@ type Database struct {
 	PasswordCommand string `yaml:"password_command" split_words:"true"`
 }
 
-// HTTP is the server of a dashboard. Whoever can reach it may look.
+// HTTP is the server of a process: metrics, health and, of the planner, a page.
+// Whoever can reach it may look.
 type HTTP struct {
 	// Listen is the host:port of the server; empty means none.
 	Listen string `yaml:"listen"`
-	// Token lets those who know it control the run; without one nobody may.
+	// Token, of a planner, lets those who know it control the run; without one nobody may.
 	Token Secret `yaml:"token"`
 }
 

@@ -156,6 +156,9 @@ func (c Config) common(p *problems, howToSet func(side string) string) {
 			p.add("slots."+stage, fmt.Sprintf("%d is not between 0 and %d", n, maxPerStage), "")
 		}
 	}
+	if _, port, err := net.SplitHostPort(c.HTTP.Listen); c.HTTP.Listen != "" && (err != nil || port == "") {
+		p.add("http.listen", fmt.Sprintf("%q is not host:port", c.HTTP.Listen), "write 127.0.0.1:8080, or 0.0.0.0:8080 for other hosts")
+	}
 	if c.Grace < 0 || c.Grace > time.Hour {
 		p.add("grace", fmt.Sprintf("%s is not between 0s and 1h", c.Grace), "")
 	}

@@ -86,6 +86,8 @@ func TestRules(t *testing.T) {
 		{"databases and a filter", func(c *Config) { c.Databases, c.Filter.Exclude.Tables = List{"all"}, List{"a.b"} }, "filter.exclude.tables", ""},
 		{"databases and sections", func(c *Config) { c.Databases, c.Only = List{"all"}, List{"schema"} }, "only", ""},
 		{"databases and tables", func(c *Config) { c.Databases, c.Tables = List{"all"}, Tables{{Name: "a.b", Parts: 2}} }, "tables", ""},
+		{"databases and a server of metrics", func(c *Config) { c.Databases, c.HTTP.Listen = List{"all"}, ":8080" }, "", ""},
+		{"http without port", func(c *Config) { c.HTTP.Listen = "localhost" }, "http.listen", "http.listen"},
 		{"idle negative", func(c *Config) { c.ExitWhenIdle = -1 }, "", "exit_when_idle"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

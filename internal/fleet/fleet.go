@@ -17,6 +17,7 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/keeper"
 	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/metrics"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/queue"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
@@ -36,6 +37,7 @@ type Options struct {
 	Linger  bool          // with Idle: not before the run has ended
 	WaitRun time.Duration // with Idle: how long to wait for a run
 	Log     *slog.Logger
+	Meter   *metrics.Worker // measures what the process does; nil if nobody does
 
 	// Keeper is the one of this process, if it has one already.
 	Keeper *keeper.Keeper
@@ -172,10 +174,11 @@ func Work(ctx context.Context, q *queue.Queue, l *ledger.Ledger, o Options) erro
 		clones[i] = func(ctx context.Context) (*pg.Conn, error) { return pg.Connect(ctx, clone) }
 	}
 	w := worker.New(worker.Options{
-		Name: Name(), Version: o.Version, Slots: o.Slots, Grace: o.Grace, Log: o.Log, Clones: clones,
+		Name: Name(), Version: o.Version, Slots: o.Slots, Grace: o.Grace, Log: o.Log, Clones: clones, Ended: o.Meter.Ended,
 		Source: func(ctx context.Context) (*pg.Conn, error) { return o.connect(ctx, pg.Source) },
 		Target: func(ctx context.Context) (*pg.Conn, error) { return o.connect(ctx, pg.Target) },
 	}, asQueue, asLedger, k)
+	defer o.Meter.Watch(w.Status)()
 	stop, err := q.ServeWorker(queue.WorkerService{
 		ID: Name(), Version: o.Version, Metadata: map[string]string{"run": o.Run, "run_uid": l.Run().UID}, Status: w.Status, Drain: drain,
 	})

@@ -59,6 +59,7 @@ func Serve(ctx context.Context, conn *queue.Conn, o Options) error {
 			o.Log.Info("queue of the run is gone", "run", o.Run)
 		case pg.Classify(err) == pg.Transient:
 			o.Log.Warn("database cannot be reached", "err", err)
+			o.Meter.Away()
 			select {
 			case <-ctx.Done():
 			case <-time.After(reopenPause):

@@ -1,4 +1,6 @@
-package web
+// Package httpd is the one HTTP server that a process may have: where it listens, whom
+// it answers, and how it ends. What it serves is given to it.
+package httpd
 
 import (
 	"context"
@@ -8,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // stopWait is how long a server that ends waits for pages to get the end.
@@ -19,10 +23,10 @@ const stopWait = 3 * time.Second
 func Serve(addr string, h http.Handler, log *slog.Logger) (url string, stop func(), err error) {
 	l, err := net.Listen("tcp", addr) //nolint:noctx // it does not block
 	if err != nil {
-		return "", nil, fmt.Errorf("listen for HTTP: %w", err)
+		return "", nil, tasks.WithHint(fmt.Errorf("listen for HTTP: %w", err), "set http.listen to a host:port that is free, such as 127.0.0.1:8080")
 	}
 	if at, ok := l.Addr().(*net.TCPAddr); ok && at.IP.IsLoopback() {
-		h = Local(h)
+		h = local(h)
 	}
 	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	done := make(chan struct{})
@@ -32,7 +36,9 @@ func Serve(addr string, h http.Handler, log *slog.Logger) (url string, stop func
 			log.Warn("HTTP server ended", "err", err)
 		}
 	}()
-	return "http://" + l.Addr().String() + "/", func() {
+	url = "http://" + l.Addr().String() + "/"
+	log.Info("HTTP is served", "url", url)
+	return url, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), stopWait)
 		defer cancel()
 		if s.Shutdown(ctx) != nil {
@@ -40,4 +46,20 @@ func Serve(addr string, h http.Handler, log *slog.Logger) (url string, stop func
 		}
 		<-done
 	}, nil
+}
+
+// local refuses requests that were not meant for a server on the loopback
+// interface: a page from elsewhere may have its own name point there.
+func local(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			http.Error(w, "this server answers to localhost only", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }

@@ -188,6 +188,9 @@ func (c *Conn) isClosing() bool {
 	}
 }
 
+// Up reports whether there is a connection to a server at the moment.
+func (c *Conn) Up() bool { return c.nc.IsConnected() }
+
 // link tells whether the connection is up. Both channels are replaced when the
 // state changes, so that who waits for one state sees the very next change.
 type link struct {

@@ -28,6 +28,7 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/fleet"
 	"github.com/pgconvoy/pgconvoy/internal/keeper"
 	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/metrics"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/queue"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
@@ -46,6 +47,14 @@ type Options struct {
 	// Progress is told about every second how far the run is, one call after the
 	// other; nil if nobody looks.
 	Progress func(tasks.RunStatus)
+
+	// Beat is called with true at every turn of the loop that watches over the run, also
+	// while the target cannot be reached, and with false when that loop ends; nil if
+	// nobody listens.
+	Beat func(watching bool)
+
+	// Meter measures the tasks that this process does itself; nil if nobody measures.
+	Meter *metrics.Worker
 
 	// KeepReport is given what a run that began has done, before its ledger is
 	// dropped. If it fails, the ledger stays. It may be nil.
@@ -69,6 +78,7 @@ func (o Options) database(side pg.Side) pg.Options {
 func (o Options) fleetOptions() fleet.Options {
 	f := fleet.FromConfig(o.Config, o.Version, o.Log)
 	f.Source.Database, f.Target.Database = o.member.database(pg.Source), o.member.database(pg.Target)
+	f.Meter = o.Meter
 	return f
 }
 
@@ -228,6 +238,7 @@ type running struct {
 // work publishes what is ready and watches over the run until nothing is left
 // that can be done. It returns nil if everything is done.
 func (r *running) work(ctx context.Context) error {
+	r.room = -1
 	if err := r.openStream(ctx); err != nil {
 		return err
 	}

@@ -26,6 +26,7 @@ const (
 // worker announces the end of a task, and now and then without; the queue is
 // filled again from the ledger every half minute, and made anew when it is gone.
 func (r *running) supervise(ctx context.Context) error {
+	defer r.beat(false)
 	for {
 		q, _ := r.current()
 		events, stop, err := q.Events(ctx)
@@ -56,6 +57,7 @@ func (r *running) watchOver(ctx context.Context, events <-chan tasks.Event) erro
 	var lastRound, nextShow time.Time
 	var workers <-chan fleetAnswer
 	for {
+		r.beat(true)
 		began := time.Now()
 		done, err := r.look(ctx)
 		pause := max(lookPause, lookShare*time.Since(began))
@@ -94,6 +96,13 @@ func (r *running) watchOver(ctx context.Context, events <-chan tasks.Event) erro
 	}
 }
 
+// beat tells who listens that the planner watches over the run, or does so no more.
+func (r *running) beat(watching bool) {
+	if r.Beat != nil {
+		r.Beat(watching)
+	}
+}
+
 // survive connects again if the error is that the target is away.
 func (r *running) survive(ctx context.Context, err error) error {
 	if pg.Classify(err) == pg.Transient && ctx.Err() == nil {
@@ -119,6 +128,7 @@ const reconnectFor = 5 * time.Minute
 func (r *running) reconnect(ctx context.Context, cause error) error {
 	deadline := time.Now().Add(reconnectFor)
 	for {
+		r.beat(true)
 		r.Log.Warn("connection to the target is lost", "err", cause)
 		target, err := r.prepared.liveTarget(ctx)
 		if err == nil {

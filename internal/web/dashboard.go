@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -274,20 +273,4 @@ func (d Dashboard) do(r *http.Request) error {
 		return d.Control.Scale(r.Context(), caps)
 	}
 	return errNoVerb
-}
-
-// Local refuses requests that were not meant for a server on the loopback
-// interface: a page from elsewhere may have its own name point there.
-func Local(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			http.Error(w, "this server answers to localhost only", http.StatusForbidden)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -170,24 +169,4 @@ func TestDashboardControl(t *testing.T) {
 	d.Token = ""
 	status, _ := post(serve(t, d), "pause", "", "{}")
 	require.Equal(t, 404, status, "without a token nobody controls")
-}
-
-// TestLocalServer: a page from elsewhere whose name points to the loopback
-// interface gets nothing.
-func TestLocalServer(t *testing.T) {
-	t.Parallel()
-	url, stop, err := Serve("127.0.0.1:0", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), slog.New(slog.DiscardHandler))
-	require.NoError(t, err)
-	defer stop()
-	for host, status := range map[string]int{"": 200, "localhost:99": 200, "[::1]:99": 200, "evil.example": 403, "evil.example:80": 403, "10.0.0.1": 403} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-		require.NoError(t, err)
-		req.Host = host
-		resp, err := http.DefaultClient.Do(req)
-		require.NoError(t, err)
-		require.NoError(t, resp.Body.Close())
-		require.Equal(t, status, resp.StatusCode, host)
-	}
-	_, _, err = Serve(strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/"), nil, slog.New(slog.DiscardHandler))
-	require.ErrorContains(t, err, "listen for HTTP")
 }

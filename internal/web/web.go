@@ -1,5 +1,5 @@
 // Package web makes the pages that people look at: the report of a run that has ended
-// (report.go), and the live dashboard (dashboard.go), with a server for it (server.go).
+// (report.go), and the live dashboard (dashboard.go), which internal/httpd serves.
 // Each is one file that needs nothing from elsewhere. assets has what it is made of: page.css
 // and, of JavaScript, what several pages share (format.js, table.js, timeline.js) and
 // a file for each page.

@@ -40,6 +40,7 @@ type Job struct {
 	hand   *hand
 	source *pg.Conn
 	pool   *pool // that source is of
+	rows   int64 // that were copied or compared, and committed
 }
 
 // Source returns the job's connection to the source, outside a transaction
@@ -140,11 +141,15 @@ func (w *Worker) handle(ctx context.Context, d Delivery, log *slog.Logger) {
 	if err != nil && ctx.Err() == nil && work.Err() != nil {
 		err = errors.Join(context.Cause(work), err) // cut off: a failure as any other
 	}
-	w.settle(ctx, j, d, e, t, err)
+	outcome := w.settle(ctx, j, d, e, t, err)
+	if outcome != "" && w.o.Ended != nil {
+		w.o.Ended(tasks.Ending{Kind: e.Kind, Outcome: outcome, Took: time.Since(h.since), Rows: j.rows})
+	}
 }
 
-// settle ends a delivery by how the task went.
-func (w *Worker) settle(ctx context.Context, j *Job, d Delivery, e tasks.Envelope, t tasks.Task, err error) {
+// settle ends a delivery by how the task went, and returns that, "" if nothing was
+// done for it here.
+func (w *Worker) settle(ctx context.Context, j *Job, d Delivery, e tasks.Envelope, t tasks.Task, err error) (outcome tasks.Outcome) {
 	// Nothing was done yet on the connection of a task that is not taken.
 	reusable := err == nil || errors.Is(err, tasks.ErrBusy) || errors.Is(err, errNotReady)
 	defer j.release(context.WithoutCancel(ctx), reusable)
@@ -153,6 +158,9 @@ func (w *Worker) settle(ctx context.Context, j *Job, d Delivery, e tasks.Envelop
 	switch {
 	case err == nil:
 		w.finish(ctx, j, d, t, tasks.Done)
+		if j.Task.ID != "" { // or it was done before
+			outcome = tasks.Succeeded
+		}
 	case errors.Is(err, tasks.ErrBusy):
 		w.answer(j.Log, d.Nak(w.busy(ctx, j, e.Task)))
 	case errors.Is(err, errNotReady):
@@ -162,20 +170,25 @@ func (w *Worker) settle(ctx context.Context, j *Job, d Delivery, e tasks.Envelop
 		j.Log.Info("task handed back", "err", context.Cause(ctx))
 		j.release(context.WithoutCancel(ctx), false) // rolled back before another worker may take it
 		w.answer(j.Log, d.Nak(0))
+		outcome = tasks.HandedBack
 	case errors.As(err, &later):
 		j.Log.Warn("task has to wait", "err", err, "delay", later.Delay)
 		j.release(ctx, false)
 		w.answer(j.Log, d.Nak(later.Delay))
+		outcome = tasks.HandedBack
 	case errors.As(err, &split):
 		j.release(ctx, false)
 		w.split(ctx, d, t, split, j.Log)
+		outcome = tasks.Split
 	case errors.Is(err, errUnknownOutcome):
 		// Neither ack nor nak: the redelivery asks the ledger whether the commit came through.
 		j.Log.Warn("outcome of the commit is unknown", "err", err)
+		outcome = tasks.HandedBack
 	default:
 		j.release(ctx, false)
-		w.fail(ctx, d, e, t, err, j.Log)
+		outcome = w.fail(ctx, d, e, t, err, j.Log)
 	}
+	return outcome
 }
 
 // accepts reports whether the message is for this run and this build.
@@ -273,6 +286,7 @@ func (w *Worker) perform(ctx context.Context, j *Job, d Delivery, e tasks.Envelo
 		}
 		return taken, err
 	}
+	j.rows = result.Rows
 	j.Log.Info(label(taken), "kind", taken.Kind, "rows", result.Rows, "bytes", result.Bytes, "duration", time.Since(started).Round(time.Millisecond))
 	return taken, nil
 }

@@ -101,8 +101,9 @@ func (w *Worker) split(ctx context.Context, d Delivery, t tasks.Task, s *tasks.S
 	w.finish(ctx, j, d, t, tasks.Done)
 }
 
-// fail decides whether the task is tried again, and records it.
-func (w *Worker) fail(ctx context.Context, d Delivery, e tasks.Envelope, t tasks.Task, err error, log *slog.Logger) {
+// fail decides whether the task is tried again, records it, and returns what it
+// decided. What could not be recorded comes again.
+func (w *Worker) fail(ctx context.Context, d Delivery, e tasks.Envelope, t tasks.Task, err error, log *slog.Logger) tasks.Outcome {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	reason := describe(err)
@@ -110,7 +111,7 @@ func (w *Worker) fail(ctx context.Context, d Delivery, e tasks.Envelope, t tasks
 	if connectErr != nil {
 		log.Warn("task failed, and so did the connection to record it", "err", reason)
 		w.answer(log, d.Nak(backoff(d.Attempt())))
-		return
+		return tasks.Retried
 	}
 	ok := false
 	defer func() {
@@ -124,29 +125,30 @@ func (w *Worker) fail(ctx context.Context, d Delivery, e tasks.Envelope, t tasks
 	if errors.Is(countErr, tasks.ErrBusy) {
 		log.Warn("task failed here, and another worker has it by now", "err", reason)
 		w.answer(log, d.Nak(busyDelay))
-		return
+		return tasks.Retried
 	}
 	if countErr != nil {
 		log.Warn("attempt could not be counted", "err", countErr)
 		w.answer(log, d.Nak(backoff(d.Attempt())))
-		return
+		return tasks.Retried
 	}
 	if retry, delay := verdict(err, attempts); retry {
 		ok = true
 		log.Warn("task is tried again", "err", reason, "attempt", attempts, "delay", delay)
 		w.answer(log, d.Nak(delay))
-		return
+		return tasks.Retried
 	}
 	if failErr := w.ledger.Fail(ctx, c, t.ID, reason, w.o.Name); failErr != nil {
 		log.Warn("failure could not be recorded", "err", failErr)
 		w.answer(log, d.Nak(backoff(attempts)))
-		return
+		return tasks.Retried
 	}
 	ok = true
 	log.Error("task failed", "err", reason, "attempt", attempts)
 	w.bury(ctx, e, brief(err), attempts, log)
 	w.answer(log, d.Term(brief(err)))
 	w.queue.Notify(tasks.Event{Task: t.ID, Kind: t.Kind, State: tasks.Failed})
+	return tasks.GivenUp
 }
 
 // brief says why a task failed in words that the queue may see: codes and names,

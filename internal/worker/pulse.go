@@ -40,7 +40,16 @@ type pulse struct {
 	rate  atomic.Int64      // bytes per second between the last two beats
 	lost  bool              // the snapshot was not to be had at the last beat
 	run   tasks.SnapshotRef // the snapshot at the last beat
+
+	turned  atomic.Int64           // when the loop last went on, in nanoseconds of the epoch
+	trouble atomic.Pointer[string] // why a database was of no use at the last beat; nil or "" if both were
 }
+
+// Why a worker is of no use for the moment.
+const (
+	noLedger   = "the target does not answer, or the ledger of the run does not"
+	noSnapshot = "the snapshot of the run cannot be had from the source"
+)
 
 // beatOn beats until ctx is cancelled.
 func (p *pulse) beatOn(ctx context.Context) {
@@ -53,6 +62,7 @@ func (p *pulse) beatOn(ctx context.Context) {
 	}()
 	for {
 		now := time.Now()
+		p.turned.Store(now.UnixNano())
 		if now.Sub(p.last) >= min(beatEvery, p.w.queue.AckWait()/4) || p.untold(now) {
 			p.beat(ctx, now)
 		}
@@ -79,10 +89,14 @@ func (p *pulse) beat(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, beatBound)
 	defer cancel()
 	orders, err := p.tell(ctx, now)
+	trouble := ""
+	defer func() { p.trouble.Store(&trouble) }()
 	switch {
 	case ctx.Err() != nil && err != nil:
+		trouble = noLedger
 		return
 	case err != nil:
+		trouble = noLedger
 		p.w.o.Log.Warn("ledger does not hear what is in hand", "err", err)
 		if p.conn != nil {
 			p.conn.Discard()
@@ -92,6 +106,9 @@ func (p *pulse) beat(ctx context.Context, now time.Time) {
 		return
 	}
 	p.keep(ctx, orders.Snapshot)
+	if p.lost && orders.Snapshot.ID != 0 {
+		trouble = noSnapshot
+	}
 	p.look(ctx, now)
 }
 
@@ -193,6 +210,12 @@ func (w *Worker) Status() tasks.WorkerStatus {
 	s := tasks.WorkerStatus{
 		ID: w.o.Name, Name: w.o.Name, Version: w.o.Version, RunUID: w.run.UID, Started: w.started, Slots: w.o.Slots,
 		Bytes: w.hands.bytes(), BytesPerSecond: w.pulse.rate.Load(), Draining: w.draining.Load(), Running: []tasks.RunningTask{},
+	}
+	if turned := w.pulse.turned.Load(); turned != 0 {
+		s.Beat = time.Unix(0, turned)
+	}
+	if trouble := w.pulse.trouble.Load(); trouble != nil {
+		s.Trouble = *trouble
 	}
 	for _, h := range w.hands.list() {
 		s.Running = append(s.Running, tasks.RunningTask{Task: h.task, Kind: h.kind, Worker: w.o.Name, Since: h.since, Bytes: h.bytes()})

@@ -102,6 +102,10 @@ type Options struct {
 	Target  func(ctx context.Context) (*pg.Conn, error)
 	Log     *slog.Logger
 
+	// Ended is told of every delivery for which something was done; nil if nobody
+	// listens. It is called by many slots at once, and must not block.
+	Ended func(tasks.Ending)
+
 	// Clones connect to clones of the source, which share the reading with it.
 	Clones []func(ctx context.Context) (*pg.Conn, error)
 }
