@@ -95,6 +95,7 @@ func TestBundleIsSplit(t *testing.T) {
 			require.Equal(t, "pending", b.state(t, "fkey.x.y.bad.add"))
 			require.Equal(t, "done", b.state(t, "fkey.x.y.good.add"), "it needs none but good tables")
 			require.Equal(t, 7, b.dst.Count(t, "pgconvoy.task WHERE state = 'done'"))
+			require.Equal(t, map[string]int{"bundle split": 1, "bundle done": 5, "bundle failed": 1, "fkey-add done": 1}, b.outcomes(t))
 		})
 	}
 }

@@ -143,7 +143,7 @@ func (w *Worker) handle(ctx context.Context, d Delivery, log *slog.Logger) {
 	}
 	outcome := w.settle(ctx, j, d, e, t, err)
 	if outcome != "" && w.o.Ended != nil {
-		w.o.Ended(tasks.Ending{Kind: e.Kind, Outcome: outcome, Took: time.Since(h.since), Rows: j.rows})
+		w.o.Ended(tasks.Ending{Kind: t.Kind, Outcome: outcome, Took: time.Since(h.since), Rows: j.rows})
 	}
 }
 

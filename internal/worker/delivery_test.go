@@ -33,6 +33,7 @@ func TestTaskAndItsFollowers(t *testing.T) {
 	require.Equal(t, [][]string{{"1000", "1000"}}, b.dst.Rows(t, "SELECT rows, (SELECT rows FROM pgconvoy.copied) FROM pgconvoy.task WHERE kind = 'copy'"))
 	pgtest.RequireEqual(t, b.src, b.dst, pgtest.DataOnly(), pgtest.IgnoreSchemas("pgconvoy"))
 	require.Equal(t, "t", b.dst.Query(t, "SELECT reltuples = 1000 FROM pg_class WHERE oid = 'a'::regclass"))
+	require.Equal(t, map[string]int{"copy done": 1, "index done": 1, "attach done": 1, "analyze done": 1}, b.outcomes(t))
 }
 
 func TestDeliveredAgainAfterItIsDone(t *testing.T) {
@@ -52,6 +53,7 @@ func TestDeliveredAgainAfterItIsDone(t *testing.T) {
 	b.finish(t)
 	require.Equal(t, 2, b.dst.Count(t, "pgconvoy.task WHERE state = 'done'"))
 	require.Equal(t, 0, b.dst.Count(t, "a"), "what is done is not done again")
+	require.Equal(t, map[string]int{"index done": 1}, b.outcomes(t))
 }
 
 // While another worker has the task, a delivery of it is handed back.
@@ -157,6 +159,7 @@ func TestTransientErrorsAreRetriedAndCounted(t *testing.T) {
 			require.NoError(t, stop())
 			require.Equal(t, 20000, b.dst.Count(t, "a"))
 			require.Equal(t, "1", b.attempts(t, copyID("a")))
+			require.Equal(t, map[string]int{"copy retried": 1, "copy done": 1}, b.outcomes(t))
 		})
 	}
 }
@@ -186,6 +189,7 @@ func TestFinalErrorsNameTableRowAndColumn(t *testing.T) {
 		}
 	}
 	b.answered(t, "+TERM SQLSTATE 23505")
+	require.Equal(t, map[string]int{"copy done": 1, "copy failed": 1, "index failed": 1, "fkey-add failed": 1}, b.outcomes(t))
 	require.Equal(t, 0, b.dst.Count(t, "bad"))
 }
 
@@ -261,6 +265,7 @@ func TestLostSnapshot(t *testing.T) {
 	b.answered(t, `-NAK {"delay": 5000000000}`)
 	require.Equal(t, "ready", b.state(t, bundle.ID))
 	require.Equal(t, "0", b.attempts(t, bundle.ID))
+	require.Eventually(t, func() bool { return b.ready(t) == "the snapshot of the run cannot be had from the source" }, wait, tick)
 
 	source, err := pg.Connect(t.Context(), pg.Options{Side: pg.Source, URI: b.src.URI()})
 	require.NoError(t, err)
@@ -390,6 +395,7 @@ func TestDrainHandsBackAfterTheGrace(t *testing.T) {
 	open()
 	b.finish(t) // by another worker
 	require.Equal(t, 1000, b.dst.Count(t, "a"))
+	require.Equal(t, map[string]int{"copy returned": 1, "copy done": 1}, b.outcomes(t))
 }
 
 func TestSlotsBoundWhatRuns(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -12,10 +14,12 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/pgconvoy/pgconvoy/internal/fleet"
 	"github.com/pgconvoy/pgconvoy/internal/ledger"
+	"github.com/pgconvoy/pgconvoy/internal/metrics"
 	"github.com/pgconvoy/pgconvoy/internal/natstest"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
@@ -97,7 +101,8 @@ func (b *bundle) start(t *testing.T, list ...tasks.Task) {
 	}
 	b.options = fleet.Options{
 		Run: run.Name, Source: pg.Options{URI: b.src.URI()}, Target: pg.Options{URI: b.dst.URI()}, Slots: slots, Grace: wait,
-		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log:   slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Meter: metrics.NewWorker(func() bool { return true }),
 	}
 }
 
@@ -217,6 +222,35 @@ func (b *bundle) finish(t *testing.T) {
 	}, wait, tick, "tasks are left")
 	b.emptied(t)
 	require.NoError(t, stop())
+}
+
+// outcomes returns how often tasks of which kind have ended how, as the workers of
+// this test measured it.
+func (b *bundle) outcomes(t *testing.T) map[string]int {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	require.NoError(t, registry.Register(b.options.Meter))
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	counts := map[string]int{}
+	for _, f := range families {
+		if f.GetName() == "pgconvoy_worker_task_duration_seconds" {
+			for _, m := range f.GetMetric() {
+				counts[m.GetLabel()[0].GetValue()+" "+m.GetLabel()[1].GetValue()] = int(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	return counts
+}
+
+// ready returns what a worker answers to whoever asks whether it is ready.
+func (b *bundle) ready(t *testing.T) string {
+	t.Helper()
+	mux := http.NewServeMux()
+	require.NoError(t, metrics.Process{Worker: b.options.Meter, Log: b.options.Log}.Register(mux))
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
+	return strings.TrimSpace(w.Body.String())
 }
 
 // await waits for a condition in the target.
