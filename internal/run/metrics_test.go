@@ -103,7 +103,7 @@ func lacking(names map[string]bool, all ...scraped) (missing []string) {
 func TestMetricsOfARun(t *testing.T) {
 	t.Parallel()
 	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
-	release := gated(t, src, dst, 60_000)
+	release := gated(t, src, dst, 40_000)
 	o, _ := external(t, src, dst)
 	w := startWorker(t, build(t, "worker"), o, "PGCONVOY_HTTP_LISTEN=127.0.0.1:0", "PGCONVOY_SLOTS_COPY=2")
 	worker := w.served(t)
@@ -177,7 +177,7 @@ func TestMetricsOfARun(t *testing.T) {
 	require.NoError(t, w.Wait())
 	startWorker(t, build(t, "worker"), o)
 	require.NoError(t, p.Wait())
-	require.Equal(t, "60000", dst.Query(t, "SELECT count(*) FROM big"))
+	require.Equal(t, "40000", dst.Query(t, "SELECT count(*) FROM big"))
 }
 
 // promtool runs the tool of Prometheus on the text, or in deployments/prometheus.
