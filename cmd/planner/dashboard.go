@@ -19,21 +19,19 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/web"
 )
 
-// serveRun serves what the process says of itself and, of a run of one database, a
-// page, if the configuration names where. The options then tell it how the run goes.
+// serveRun serves the page of the run and what the process says of itself, if the
+// configuration names where. The options then tell both how the run goes.
 func serveRun(o *run.Options) (stop func(), err error) {
 	if o.Config.HTTP.Listen == "" {
 		return func() {}, nil
 	}
-	mux := http.NewServeMux()
 	var b board
-	if !o.Config.Several() {
-		page, err := b.dashboard(*o).Handler()
-		if err != nil {
-			return nil, err
-		}
-		mux.Handle("/", page)
+	page, err := b.dashboard(*o).Handler()
+	if err != nil {
+		return nil, err
 	}
+	mux := http.NewServeMux()
+	mux.Handle("/", page)
 	planner := metrics.NewPlanner()
 	process := metrics.Process{Run: o.Config.Run, Version: o.Version, Planner: planner, Log: o.Log}
 	if o.Config.RunsWorkers() {

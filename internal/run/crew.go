@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"maps"
 
 	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/fleet"
@@ -11,10 +10,12 @@ import (
 )
 
 // crew reckons how many worker processes are of use beside the planner's own, if
-// that does tasks.
+// that does tasks. Caps are those that the queue has now, whoever has set them.
 func (r *running) crew(s tasks.RunStatus) *tasks.Crew {
 	caps := fleet.StageNumbers(r.Config.Caps)
-	maps.Copy(caps, r.applied.Caps)
+	for _, stage := range s.Stages {
+		caps[stage.Stage] = stage.Cap
+	}
 	crew := s.Muster(r.slotsOfOne(s.Workers), caps, r.room)
 	if r.Config.RunsWorkers() {
 		crew.Desired = max(crew.Desired-1, 0)

@@ -2,6 +2,7 @@ package run_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -194,12 +195,32 @@ func promtool(t *testing.T, input string, args ...string) {
 	require.NoError(t, err, string(out))
 }
 
-// TestAlerts has Prometheus itself say that the rules are rules, and what sets them off.
+// TestAlerts has Prometheus itself say that the rules are rules, and what sets them
+// off, and that it can read the queries of the dashboard.
 func TestAlerts(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("promtool"); err != nil {
-		t.Skip("no promtool (apt-get install prometheus): that the alerts go off is not tested")
+		t.Skip("no promtool (apt-get install prometheus): that the alerts go off, and the queries of the dashboard, are not tested")
 	}
 	promtool(t, "", "check", "rules", "pgconvoy.rules.yml")
 	promtool(t, "", "test", "rules", "pgconvoy.test.yml")
+	text, err := os.ReadFile(filepath.Join("..", "..", "deployments", "grafana", "pgconvoy.json"))
+	require.NoError(t, err)
+	var dashboard struct {
+		Panels []struct {
+			Targets []struct{ Expr string }
+		}
+	}
+	require.NoError(t, json.Unmarshal(text, &dashboard))
+	rules := "groups: [{name: dashboard, rules: ["
+	for i, p := range dashboard.Panels {
+		require.NotEmpty(t, p.Targets)
+		for j, target := range p.Targets {
+			expr := strings.NewReplacer("$__rate_interval", "1m", "$run", "main").Replace(target.Expr)
+			rules += fmt.Sprintf("{record: 'panel:%d:%d', expr: %q},", i, j, expr)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "dashboard.yml")
+	require.NoError(t, os.WriteFile(file, []byte(rules+"]}]"), 0o600))
+	promtool(t, "", "check", "rules", file)
 }
