@@ -117,11 +117,8 @@ func addressIn(catalog, oid string) string { return address("'"+catalog+"'::regc
 // address is the address of an object.
 func address(class, oid string) string { return class + " || ' ' || " + oid + " AS address" }
 
-// partitionOf is the address of the table that the one with the alias is a
-// partition of.
-func partitionOf(table string) string {
-	return fmt.Sprintf(`(SELECT 'pg_class'::regclass::oid || ' ' || whole.inhparent FROM pg_inherits whole WHERE %[1]s.relispartition AND whole.inhrelid = %[1]s.oid) AS "from"`, table)
-}
+// partitionOf is the address of the table that table c is a partition of.
+const partitionOf = `(SELECT 'pg_class'::regclass::oid || ' ' || whole.inhparent FROM pg_inherits whole WHERE c.relispartition AND whole.inhrelid = c.oid) AS "from"`
 
 // role is what the target calls the role with the name.
 func (d dialect) role(name string) string {

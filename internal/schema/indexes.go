@@ -9,7 +9,7 @@ func indexes() family {
 			(NOT x.indisvalid AND i.relkind = 'i')::text AS dispensable, pg_get_indexdef(x.indexrelid) AS definition, ` + d.tablespace("ts.spcname") + `,
 			x.indisvalid::text AS valid, x.indisclustered::text AS clustered, x.indisreplident::text AS "replica identity",
 			(SELECT ` + name("pn", "p.relname") + ` FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent JOIN pg_namespace pn ON pn.oid = p.relnamespace
-				WHERE h.inhrelid = x.indexrelid) AS "attached to", ` + partitionOf("c") + `,
+				WHERE h.inhrelid = x.indexrelid) AS "attached to", ` + partitionOf + `,
 			(SELECT string_agg(a.attnum || ': ' || a.attstattarget, ', ' ORDER BY a.attnum) FROM pg_attribute a
 				WHERE a.attrelid = x.indexrelid AND a.attstattarget >= 0) AS "statistics targets",
 			` + dependsOn("pg_class", "x.indexrelid") + `, ` + d.comment("pg_class", "x.indexrelid", "0") + `
@@ -33,7 +33,7 @@ func constraints() family {
 			coalesce(` + name("n", "c.relname") + `, ` + name("tn", "t.typname") + `) AS of,
 			pg_get_constraintdef(k.oid) AS definition, k.convalidated::text AS validated, ` + d.since(18, "k.conenforced::text", "'true'") + ` AS enforced,
 			CASE WHEN k.coninhcount > 0 THEN k.coninhcount || ' parents' || CASE WHEN k.conislocal THEN ', and its own' ELSE '' END END AS inherited,
-			CASE WHEN k.conindid <> 0 THEN k.conindid::regclass::text END AS index, ` + partitionOf("c") + `,
+			CASE WHEN k.conindid <> 0 THEN k.conindid::regclass::text END AS index, ` + partitionOf + `,
 			CASE WHEN k.contype = 'f' AND k.convalidated THEN k.confrelid END::text AS "refers to", (c.relkind = 'p')::text AS "of partitions", ` + d.comment("pg_constraint", "k.oid", "0") + `
 		FROM pg_constraint k LEFT JOIN pg_class c ON c.oid = k.conrelid LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
 		LEFT JOIN pg_type t ON t.oid = k.contypid LEFT JOIN pg_namespace tn ON tn.oid = t.typnamespace

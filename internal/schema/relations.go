@@ -10,7 +10,7 @@ func relations() family {
 			am.amname::text AS "access method", ` + d.tablespace("ts.spcname") + `,
 			CASE c.relkind WHEN 'p' THEN pg_get_partkeydef(c.oid) END AS "partition key",
 			(SELECT string_agg(` + name("pn", "p.relname") + `, ', ' ORDER BY h.inhseqno) FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent
-				JOIN pg_namespace pn ON pn.oid = p.relnamespace WHERE h.inhrelid = c.oid) AS "parents", ` + partitionOf("c") + `,
+				JOIN pg_namespace pn ON pn.oid = p.relnamespace WHERE h.inhrelid = c.oid) AS "parents", ` + partitionOf + `,
 			CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, c.oid) END AS "partition bound",
 			CASE WHEN c.reloftype <> 0 THEN format_type(c.reloftype, NULL) END AS "of type",
 			` + options("c.reloptions") + ` AS options, ` + options("t.reloptions") + ` AS "TOAST options",
@@ -45,7 +45,7 @@ func columns() family {
 			` + d.since(14, `CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END`, "NULL") + ` AS compression,
 			nullif(a.attstattarget, -1)::text AS "statistics target",
 			` + options("a.attoptions") + ` AS options, ` + options("a.attfdwoptions") + ` AS "foreign options",
-			CASE WHEN a.attinhcount > 0 THEN a.attinhcount || ' parents' || CASE WHEN a.attislocal THEN ', and its own' ELSE '' END END AS inherited, ` + partitionOf("c") + `,
+			CASE WHEN a.attinhcount > 0 THEN a.attinhcount || ' parents' || CASE WHEN a.attislocal THEN ', and its own' ELSE '' END END AS inherited, ` + partitionOf + `,
 			` + d.privileges("a.attacl", "c", "c.relowner") + `, ` + d.comment("pg_class", "c.oid", "a.attnum") + `
 		FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_type t ON t.oid = a.atttypid
 		LEFT JOIN pg_attrdef def ON def.adrelid = a.attrelid AND def.adnum = a.attnum
