@@ -1,16 +1,23 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/pgconvoy/pgconvoy/internal/cli"
 	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/fleet"
 	"github.com/pgconvoy/pgconvoy/internal/run"
+	"github.com/pgconvoy/pgconvoy/internal/webhook"
 )
 
+// service is what traces call the planner.
+const service = "pgconvoy-planner"
+
 // attend does a run while people look: it shows how far it is on the terminal, or
-// in the log, and over HTTP if that is served, and keeps its report.
-func attend[R any](app *cli.App, cfg config.Config, logger *slog.Logger, do func(run.Options) (R, error)) (report R, err error) {
+// in the log, and over HTTP if that is served, keeps its report, and tells a webhook
+// and a collector of traces if there are such.
+func attend[R any](ctx context.Context, app *cli.App, cfg config.Config, logger *slog.Logger, do func(run.Options) (R, error)) (report R, err error) {
 	o := run.Options{Config: cfg, Version: cli.Version(), Log: logger}
 	keep, err := keepReports(cfg.Reports, logger)
 	if err != nil {
@@ -24,5 +31,11 @@ func attend[R any](app *cli.App, cfg config.Config, logger *slog.Logger, do func
 		return report, err
 	}
 	defer stopServing()
+	hook := webhook.New(string(cfg.Webhook.URL), o.Version, logger)
+	defer hook.Close()
+	o.Alert = hook.Send
+	tracer, stopTraces := cli.Tracer(ctx, service, fleet.Name(), logger)
+	defer stopTraces()
+	o.Tracer = tracer
 	return do(o)
 }

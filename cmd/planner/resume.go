@@ -36,12 +36,12 @@ the report then says.`,
 				return err
 			}
 			if cfg.Several() {
-				report, err := attend(app, cfg, logger, func(o run.Options) (tasks.InstanceReport, error) {
+				report, err := attend(cmd.Context(), app, cfg, logger, func(o run.Options) (tasks.InstanceReport, error) {
 					return run.ResumeInstance(cmd.Context(), o, how)
 				})
 				return endInstance(app, output, report, err)
 			}
-			report, err := attend(app, cfg, logger, func(o run.Options) (tasks.Report, error) { return run.Resume(cmd.Context(), o, how) })
+			report, err := attend(cmd.Context(), app, cfg, logger, func(o run.Options) (tasks.Report, error) { return run.Resume(cmd.Context(), o, how) })
 			if report.RunUID == "" { // nothing was done
 				return err
 			}

@@ -50,10 +50,10 @@ and its ledger; planner cleanup removes both.`,
 				if follow != nil {
 					return tasks.WithHint(errors.New("--plan is about one database, and databases is set"), "leave databases out, and name its database in source.uri and target.uri")
 				}
-				report, err := attend(app, cfg, logger, func(o run.Options) (tasks.InstanceReport, error) { return run.CopyInstance(cmd.Context(), o) })
+				report, err := attend(cmd.Context(), app, cfg, logger, func(o run.Options) (tasks.InstanceReport, error) { return run.CopyInstance(cmd.Context(), o) })
 				return endInstance(app, output, report, err)
 			}
-			report, err := attend(app, cfg, logger, func(o run.Options) (tasks.Report, error) {
+			report, err := attend(cmd.Context(), app, cfg, logger, func(o run.Options) (tasks.Report, error) {
 				o.Follow = follow
 				return run.Run(cmd.Context(), o)
 			})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pgconvoy/pgconvoy/internal/cli"
 	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/fleet"
 	"github.com/pgconvoy/pgconvoy/internal/run"
 	"github.com/pgconvoy/pgconvoy/internal/ui"
 )
@@ -38,7 +39,9 @@ command line compare definitions first and then rows.`,
 				return err
 			}
 			rows := !definitions || cmd.Flags().Changed("verify")
-			o := run.Options{Config: cfg, Version: cli.Version(), Log: logger}
+			tracer, stopTraces := cli.Tracer(cmd.Context(), service, fleet.Name(), logger)
+			defer stopTraces()
+			o := run.Options{Config: cfg, Version: cli.Version(), Log: logger, Tracer: tracer}
 			if cfg.Several() {
 				var all []ui.DatabaseCompared
 				err := run.VerifyInstance(cmd.Context(), o, func(ctx context.Context, name string, o run.Options) error {

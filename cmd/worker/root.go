@@ -68,6 +68,9 @@ func runWorker(ctx context.Context, cfg config.Config, logger *slog.Logger) erro
 		return errors.Join(err, conn.Close())
 	}
 	defer stop() // when what runs is finished
+	tracer, stopTraces := cli.Tracer(ctx, "pgconvoy-worker", fleet.Name(), logger)
+	defer stopTraces()
+	o.Tracer = tracer
 	return errors.Join(fleet.Serve(ctx, conn, o), conn.Close())
 }
 

@@ -83,6 +83,8 @@ type Config struct {
 	// HTTP is where a process says over HTTP how it is, and the planner how far the
 	// run is.
 	HTTP HTTP `yaml:"http"`
+	// Webhook is told how a run has ended, and what stalls.
+	Webhook Webhook `yaml:"webhook"`
 	// Log shapes the log on stderr.
 	Log Log `yaml:"log"`
 	// ExitWhenIdle ends a worker that had nothing to do for so long; zero
@@ -117,6 +119,13 @@ type HTTP struct {
 	Listen string `yaml:"listen"`
 	// Token, of a planner, lets those who know it control the run; without one nobody may.
 	Token Secret `yaml:"token"`
+}
+
+// Webhook is an HTTP server that the planner posts to.
+type Webhook struct {
+	// URL is where to post; empty means nowhere. It is a Secret because many such
+	// addresses are all that it takes to post there.
+	URL Secret `yaml:"url"`
 }
 
 // NATS is the connection to the queue's server. At most one way to

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"io"
+	"net/url"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -18,6 +19,7 @@ func (c Config) Print(w io.Writer) error {
 	show(&doc, c.Source.URI.Masked(), "source", "uri")
 	show(&doc, c.Target.URI.Masked(), "target", "uri")
 	show(&doc, c.NATS.URL.Masked(), "nats", "url")
+	show(&doc, c.Webhook.masked(), "webhook", "url")
 	showList(&doc, c.SourceClones, "source_clones")
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)
@@ -25,6 +27,16 @@ func (c Config) Print(w io.Writer) error {
 		return fmt.Errorf("print the configuration: %w", err)
 	}
 	return enc.Close()
+}
+
+// masked returns the address with what follows the host hidden: it is the secret of
+// many a webhook. [Secret.Masked] would show it.
+func (w Webhook) masked() string {
+	u, err := url.Parse(string(w.URL))
+	if err != nil || u.Host == "" {
+		return w.URL.String()
+	}
+	return u.Scheme + "://" + u.Host + "/" + hidden
 }
 
 // show sets the scalar at a path of keys.

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -42,6 +43,7 @@ func (c Config) Validate() error {
 	c.several(&p)
 	c.queue(&p)
 	c.workers(&p)
+	c.Webhook.check(&p)
 	return p.err()
 }
 
@@ -242,6 +244,14 @@ func (c Config) queue(p *problems) {
 	}
 	if n.User == "" || n.Password == "" {
 		p.add("nats.listen", "a queue that others can reach needs a user and a password", "set nats.user and nats.password, here and for every worker")
+	}
+}
+
+// check holds the rule for the address. It is not told: it may be a secret.
+func (w Webhook) check(p *problems) {
+	u, err := url.Parse(string(w.URL))
+	if w.URL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		p.add("webhook.url", "not an http:// or https:// URL", "write https://host/path, as the server that is to be told gives it")
 	}
 }
 

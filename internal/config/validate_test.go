@@ -73,6 +73,8 @@ func TestRules(t *testing.T) {
 		{"replicas embedded", func(c *Config) { c.NATS.Replicas = 3 }, "nats.replicas", ""},
 		{"nats scheme", func(c *Config) { c.NATS.URL = "nats://a,http://b" }, "nats.url", "nats.url"},
 		{"nats without scheme", func(c *Config) { c.NATS.URL = "localhost:4222, b:4222" }, "", ""},
+		{"webhook", func(c *Config) { c.Webhook.URL = "https://chat.example/hooks/x" }, "", ""},
+		{"webhook of another kind", func(c *Config) { c.Webhook.URL = "chat.example/hooks/x" }, "webhook.url", ""},
 		{"cert without key", func(c *Config) { c.NATS.Cert = "c" }, "nats.cert", "nats.cert"},
 		{"password without user", func(c *Config) { c.NATS.Password = "p" }, "nats.user", "nats.user"},
 		{"listen and url", func(c *Config) { c.NATS = listening(":4222"); c.NATS.URL = "nats://q" }, "nats.listen", "nats.listen"},
@@ -132,7 +134,7 @@ func TestValidateReportsEverything(t *testing.T) {
 func TestProblemsNeverShowSecrets(t *testing.T) {
 	t.Parallel()
 	cfg := Default()
-	cfg.Source.URI, cfg.Target.URI, cfg.NATS.URL = "hunter2", "mysql://hunter2@h", "http://hunter2@h"
+	cfg.Source.URI, cfg.Target.URI, cfg.NATS.URL, cfg.Webhook.URL = "hunter2", "mysql://hunter2@h", "http://hunter2@h", "ftp://h/hunter2"
 	for message, hint := range cfg.Validate().(*ValidationError).Lines() { //nolint:errorlint // this very type
 		require.NotContains(t, message+hint, "hunter2")
 	}

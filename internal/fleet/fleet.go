@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/keeper"
 	"github.com/pgconvoy/pgconvoy/internal/ledger"
@@ -21,6 +23,7 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/queue"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
+	"github.com/pgconvoy/pgconvoy/internal/tracing"
 	"github.com/pgconvoy/pgconvoy/internal/worker"
 )
 
@@ -38,6 +41,7 @@ type Options struct {
 	WaitRun time.Duration // with Idle: how long to wait for a run
 	Log     *slog.Logger
 	Meter   *metrics.Worker // measures what the process does; nil if nobody does
+	Tracer  trace.Tracer    // nil if nobody wants a trace
 
 	// Keeper is the one of this process, if it has one already.
 	Keeper *keeper.Keeper
@@ -156,7 +160,7 @@ func openLedger(ctx context.Context, q *queue.Queue, o Options) (*ledger.Ledger,
 
 // Work does the tasks of one run until ctx is cancelled or the queue is gone.
 func Work(ctx context.Context, q *queue.Queue, l *ledger.Ledger, o Options) error {
-	ctx, drain := context.WithCancel(ctx)
+	ctx, drain := context.WithCancel(tracing.Join(ctx, l.Run().UID))
 	defer drain()
 	k := o.Keeper
 	if k == nil {
@@ -174,7 +178,7 @@ func Work(ctx context.Context, q *queue.Queue, l *ledger.Ledger, o Options) erro
 		clones[i] = func(ctx context.Context) (*pg.Conn, error) { return pg.Connect(ctx, clone) }
 	}
 	w := worker.New(worker.Options{
-		Name: Name(), Version: o.Version, Slots: o.Slots, Grace: o.Grace, Log: o.Log, Clones: clones, Ended: o.Meter.Ended,
+		Name: Name(), Version: o.Version, Slots: o.Slots, Grace: o.Grace, Log: o.Log, Clones: clones, Ended: o.Meter.Ended, Tracer: o.Tracer,
 		Source: func(ctx context.Context) (*pg.Conn, error) { return o.connect(ctx, pg.Source) },
 		Target: func(ctx context.Context) (*pg.Conn, error) { return o.connect(ctx, pg.Target) },
 	}, asQueue, asLedger, k)

@@ -53,23 +53,47 @@ func lockHeld(ctx context.Context, c *pg.Conn, class int64) (bool, error) {
 	return owned, nil
 }
 
+// StageCounts is [Counts] of each stage that has tasks.
+type StageCounts map[tasks.Stage]Counts
+
+// All counts the tasks of all stages.
+func (s StageCounts) All() Counts {
+	all := Counts{}
+	for _, counts := range s {
+		for state, n := range counts {
+			all[state] += n
+		}
+	}
+	return all
+}
+
 // Counts counts the tasks by state.
 func (l *Ledger) Counts(ctx context.Context, c *pg.Conn) (Counts, error) {
-	rows, err := c.Query(ctx, "SELECT state, pg_catalog.count(*) FROM pgconvoy.task WHERE run = $1 GROUP BY state", l.run.Name)
+	stages, err := l.Stages(ctx, c)
+	return stages.All(), err
+}
+
+// Stages counts the tasks by stage and state.
+func (l *Ledger) Stages(ctx context.Context, c *pg.Conn) (StageCounts, error) {
+	rows, err := c.Query(ctx, "SELECT stage, state, pg_catalog.count(*) FROM pgconvoy.task WHERE run = $1 GROUP BY stage, state", l.run.Name)
 	if err != nil {
 		return nil, fmt.Errorf("count tasks: %w", err)
 	}
-	counts := Counts{}
+	stages := StageCounts{}
+	var stage tasks.Stage
 	var state tasks.State
 	var n int
-	_, err = pgx.ForEachRow(rows, []any{&state, &n}, func() error {
-		counts[state] = n
+	_, err = pgx.ForEachRow(rows, []any{&stage, &state, &n}, func() error {
+		if stages[stage] == nil {
+			stages[stage] = Counts{}
+		}
+		stages[stage][state] = n
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("count tasks: %w", err)
 	}
-	return counts, nil
+	return stages, nil
 }
 
 // withOpen begins a statement that asks about all tasks: what is open. satisfied

@@ -189,7 +189,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	q, err := c.Create(t.Context(), run, caps(10))
 	require.NoError(t, err)
 	require.NoError(t, q.Publish(t.Context(), copies(10)))
-	events, _, err := q.Events(t.Context())
+	ends, _, err := q.Ends(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, fetch(t, q).Ack(t.Context()))
 	waiting := make(chan error, 1)
@@ -200,8 +200,8 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	require.NoError(t, c.Close())
 	require.NoError(t, c.Close(), "a second time")
 	require.ErrorIs(t, <-waiting, queue.ErrClosed)
-	for range events {
-		t.Error("an event came")
+	for range ends {
+		t.Error("an end came")
 	}
 	goleak.VerifyNone(t, before)
 	require.Empty(t, told.String(), "closing is no news")

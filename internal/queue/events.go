@@ -14,75 +14,92 @@ import (
 // Notify announces an event, as JSON, to whoever listens. It does not wait,
 // and an error costs nothing but time: an event is lost when nobody listens,
 // when the listener is slow, and when the connection is down.
-func (q *Queue) Notify(e tasks.Event) error {
+func (c *Conn) Notify(e tasks.Event) error {
 	body, err := json.Marshal(e)
 	if err == nil {
-		err = q.conn.nc.Publish(eventPrefix(q.run)+"task", body)
+		err = c.nc.Publish(eventSubject(e.Run, e.Type), body)
 	}
 	if err != nil {
-		return fmt.Errorf("announce event of run %s: %w", q.run, err)
+		return fmt.Errorf("announce event of run %s: %w", e.Run, err)
 	}
 	return nil
 }
 
-// Events returns the announcements of all workers of the run from now on, until
-// ctx is done, stop is called or the connection is closed; then the channel is
-// closed. What is not an
-// [tasks.Event] is left out, and so is what comes while 256 events wait to be read.
+// Notify is that of the connection, for an event of this run; it adds the
+// database that the run is about.
+func (q *Queue) Notify(e tasks.Event) error {
+	e.Database = q.database
+	return q.conn.Notify(e)
+}
+
+// Ends tells, from now on, whenever a worker of the run has announced the end of a
+// task, until ctx is done, stop is called or the connection is closed; then the
+// channel is closed. What comes while 256 ends wait to be read is left out. Other
+// events are not listened to: nobody who counts ends has to be woken by them.
 // stop may be called more than once.
-func (q *Queue) Events(ctx context.Context) (events <-chan tasks.Event, stop func(), err error) {
+func (q *Queue) Ends(ctx context.Context) (ends <-chan struct{}, stop func(), err error) {
 	if q.conn.isClosing() {
 		return nil, nil, ErrClosed
 	}
-	l := &listener{events: make(chan tasks.Event, eventBuffer)}
-	sub, err := q.conn.nc.Subscribe(eventPrefix(q.run)+">", l.receive)
-	if err != nil {
-		return nil, nil, fmt.Errorf("listen to events of run %s: %w", q.run, classify(ctx, err))
+	l := &listener{ends: make(chan struct{}, endBuffer)}
+	for _, t := range []tasks.EventType{tasks.EventTaskDone, tasks.EventTaskDead} {
+		sub, err := q.conn.nc.Subscribe(eventSubject(q.run, t), l.receive)
+		if err != nil {
+			l.stop()
+			return nil, nil, fmt.Errorf("listen to events of run %s: %w", q.run, classify(ctx, err))
+		}
+		l.add(sub)
 	}
-	sub.SetClosedHandler(func(string) { l.stop(sub) })
 	// Whatever is announced after the return is heard.
 	limited, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
 	if err := q.conn.nc.FlushWithContext(limited); err != nil {
-		l.stop(sub)
+		l.stop()
 		return nil, nil, fmt.Errorf("listen to events of run %s: %w", q.run, classify(ctx, err))
 	}
-	unwatch := context.AfterFunc(ctx, func() { l.stop(sub) })
-	return l.events, func() { unwatch(); l.stop(sub) }, nil
+	unwatch := context.AfterFunc(ctx, l.stop)
+	return l.ends, func() { unwatch(); l.stop() }, nil
 }
 
-// listener passes events on. The lock keeps an event from being sent on the
-// closed channel.
+// listener passes ends on. The lock keeps one from being sent on the closed
+// channel.
 type listener struct {
 	mu      sync.Mutex
 	stopped bool
-	events  chan tasks.Event
+	subs    []*nats.Subscription
+	ends    chan struct{}
 }
 
-func (l *listener) receive(m *nats.Msg) {
-	var e tasks.Event
-	if err := json.Unmarshal(m.Data, &e); err != nil || e.Task == "" {
-		return
-	}
+// add makes the listener stop when the subscription ends, and the other way round.
+func (l *listener) add(sub *nats.Subscription) {
+	l.mu.Lock()
+	l.subs = append(l.subs, sub)
+	l.mu.Unlock()
+	sub.SetClosedHandler(func(string) { l.stop() })
+}
+
+func (l *listener) receive(*nats.Msg) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stopped {
 		return
 	}
 	select {
-	case l.events <- e:
+	case l.ends <- struct{}{}:
 	default:
 	}
 }
 
-func (l *listener) stop(sub *nats.Subscription) {
+func (l *listener) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stopped {
 		return
 	}
 	l.stopped = true
-	close(l.events)
-	// An error means that the connection is gone, and the subscription with it.
-	_ = sub.Unsubscribe()
+	close(l.ends)
+	for _, sub := range l.subs {
+		// An error means that the connection is gone, and the subscription with it.
+		_ = sub.Unsubscribe()
+	}
 }

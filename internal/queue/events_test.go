@@ -2,30 +2,35 @@ package queue_test
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-func TestEvents(t *testing.T) {
+func TestEnds(t *testing.T) {
 	t.Parallel()
 	overBoth(t, func(t *testing.T, b *bundle) {
 		q := b.create(t, 1)
 		ctx, cancel := context.WithCancel(t.Context())
-		events, stop, err := q.Events(ctx)
+		ends, stop, err := q.Ends(ctx)
 		require.NoError(t, err)
-		second, stopSecond, err := q.Events(t.Context())
+		second, stopSecond, err := q.Ends(t.Context())
 		require.NoError(t, err)
 
 		worker, err := connect(t, b.opts).Open(t.Context(), run.Name)
 		require.NoError(t, err)
-		sent := tasks.Event{Task: "copy.public.t.all", Kind: tasks.KindCopy, State: tasks.Done}
-		require.NoError(t, worker.Notify(tasks.Event{}), "without a task it is dropped by who listens")
-		require.NoError(t, worker.Notify(sent))
-		require.Equal(t, sent, <-events)
-		require.Equal(t, sent, <-second)
+		for _, e := range []tasks.EventType{tasks.EventTaskRetried, tasks.EventStageDone, tasks.EventTaskDone, tasks.EventTaskDead} {
+			require.NoError(t, worker.Notify(run.Event(e, time.Now())))
+		}
+		for range 2 { // of the four, as many are ends
+			<-ends
+			<-second
+		}
 		require.Zero(t, outstanding(t, q), "events are not tasks")
 
 		stopSecond()
@@ -33,28 +38,54 @@ func TestEvents(t *testing.T) {
 		_, open := <-second
 		require.False(t, open)
 		cancel()
-		_, open = <-events
+		_, open = <-ends
 		require.False(t, open)
 		stop()
 	})
 }
 
-func TestEventsOfASlowReaderAreDropped(t *testing.T) {
+// Who listens to the subjects sees what the event is, with its text.
+func TestEventsCanBeRead(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t, overTCP(t))
+	q := b.create(t, 1)
+	nc, err := nats.Connect(b.opts.URL)
+	require.NoError(t, err)
+	t.Cleanup(nc.Close)
+	sub, err := nc.SubscribeSync("pgconvoy.*.event.>")
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
+
+	sent := run.Event(tasks.EventTaskRetried, time.Now())
+	sent.Task, sent.Kind, sent.Attempt, sent.Delay, sent.Reason = "copy.public.t.all", tasks.KindCopy, 1, time.Second, "SQLSTATE 40P01"
+	require.NoError(t, q.Notify(sent))
+	m, err := sub.NextMsg(soon)
+	require.NoError(t, err)
+	require.Equal(t, "pgconvoy.shop.event.task.retried", m.Subject)
+	var got tasks.Event
+	require.NoError(t, json.Unmarshal(m.Data, &got))
+	require.Equal(t, sent.At.UnixNano(), got.At.UnixNano())
+	got.At = sent.At
+	require.Equal(t, sent, got)
+	require.Contains(t, string(m.Data), `"text":"run shop: task copy.public.t.all is tried again in 1s, attempt 1 failed: SQLSTATE 40P01"`)
+}
+
+func TestEndsOfASlowReaderAreDropped(t *testing.T) {
 	t.Parallel()
 	overBoth(t, func(t *testing.T, b *bundle) {
 		q := b.create(t, 1)
-		events, stop, err := q.Events(t.Context())
+		ends, stop, err := q.Ends(t.Context())
 		require.NoError(t, err)
 		for range 1000 {
-			require.NoError(t, q.Notify(tasks.Event{Task: "copy.public.t.all", Kind: tasks.KindCopy, State: tasks.Done}))
+			require.NoError(t, q.Notify(run.Event(tasks.EventTaskDone, time.Now())))
 		}
-		<-events
+		<-ends
 		// The queue itself is not held up.
 		require.NoError(t, q.Publish(t.Context(), copies(1)))
 		require.NoError(t, fetch(t, q).Ack(t.Context()))
 		stop()
 		n := 0
-		for range events {
+		for range ends {
 			n++
 		}
 		require.Less(t, n, 1000)

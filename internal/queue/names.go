@@ -14,7 +14,7 @@ import (
 //	stream    PGCONVOY-<run>             work queue, one message per subject
 //	consumer  <stage>                    durable, filter pgconvoy.<run>.task.<stage>.>
 //	subject   pgconvoy.<run>.task.<id>   a task, as an envelope in JSON
-//	subject   pgconvoy.<run>.event.task  an announcement, not stored
+//	subject   pgconvoy.<run>.event.<type>               an announcement, not stored
 //	subject   pgconvoy.<run>.worker.status              asks all workers of the run
 //	subject   pgconvoy.<run>.worker.<process>.status    asks one
 //	subject   pgconvoy.<run>.worker.<process>.drain     tells one to drain
@@ -76,7 +76,7 @@ const (
 	maxWaiting      = 8192        // slots that may wait on one stage; cannot be changed later
 	duplicateWindow = 10 * time.Minute
 	answerBuffer    = 2048 // answers to one question that wait to be read
-	eventBuffer     = 256  // announcements that wait for a slow reader
+	endBuffer       = 256  // ends of tasks that wait for a slow reader
 
 	reconnectWait    = 500 * time.Millisecond
 	pingInterval     = 20 * time.Second
@@ -108,9 +108,12 @@ func StreamName(run string) string { return StreamPrefix + run }
 // Subject returns the subject of a task of a run.
 func Subject(run string, id tasks.ID) string { return taskPrefix(run) + string(id) }
 
-func taskPrefix(run string) string  { return SubjectPrefix + run + ".task." }
-func eventPrefix(run string) string { return SubjectPrefix + run + ".event." }
-func deadPrefix(run string) string  { return SubjectPrefix + run + ".dead." }
+func taskPrefix(run string) string { return SubjectPrefix + run + ".task." }
+func deadPrefix(run string) string { return SubjectPrefix + run + ".dead." }
+
+func eventSubject(run string, t tasks.EventType) string {
+	return SubjectPrefix + run + ".event." + string(t)
+}
 
 // Endpoints of the service of a worker process.
 const (

@@ -82,7 +82,7 @@ func TestDeployedRolesCanDoTheirPart(t *testing.T) {
 	planner := d.as(t, "planner")
 	q, err := planner.Create(ctx, mainRun, caps(2))
 	require.NoError(t, err)
-	events, stop, err := q.Events(ctx)
+	ends, stop, err := q.Ends(ctx)
 	require.NoError(t, err)
 	defer stop()
 	require.NoError(t, q.Publish(ctx, []tasks.Envelope{mainTask(1), mainTask(2)}))
@@ -96,7 +96,7 @@ func TestDeployedRolesCanDoTheirPart(t *testing.T) {
 		queue *queue.Queue
 	}{{"planner", q}, {"worker", wq}} { // the planner works, too
 		workAs(t, member.queue, member.name)
-		require.Equal(t, tasks.Done, (<-events).State)
+		<-ends
 	}
 
 	for _, c := range []*queue.Conn{planner, d.as(t, "observer")} {
@@ -134,6 +134,12 @@ func TestDeployedRolesCanDoTheirPart(t *testing.T) {
 		_, err := nc.RequestWithContext(within(t, soon), subject, nil)
 		require.NoError(t, err, subject)
 	}
+	heard, err := nc.SubscribeSync("pgconvoy.main.event.>")
+	require.NoError(t, err)
+	require.NoError(t, nc.Flush())
+	require.NoError(t, planner.Notify(mainRun.Event(tasks.EventRunDone, time.Now())))
+	_, err = heard.NextMsg(soon)
+	require.NoError(t, err)
 
 	require.NoError(t, q.Scale(ctx, map[tasks.Stage]int{tasks.StageCopy: 9}))
 	require.NoError(t, q.Pause(ctx))
@@ -175,7 +181,7 @@ func workAs(t *testing.T, q *queue.Queue, name string) {
 	next := map[string]int{"planner": 3, "worker": 4}[name]
 	require.NoError(t, q.Publish(ctx, []tasks.Envelope{mainTask(next)}))
 	require.NoError(t, q.Bury(ctx, tasks.DeadLetter{Envelope: e}))
-	require.NoError(t, q.Notify(tasks.Event{Task: e.Task, Kind: e.Kind, State: tasks.Done}))
+	require.NoError(t, q.Notify(mainRun.Event(tasks.EventTaskDone, time.Now())))
 	require.NoError(t, d.Term("poison"))
 }
 
@@ -192,7 +198,7 @@ func TestDeployedRolesCanDoNothingElse(t *testing.T) {
 		$JS.API.CONSUMER.PAUSE.PGCONVOY-main.copy $JS.API.STREAM.PURGE.KV_pgconvoy $JS.API.STREAM.DELETE.KV_pgconvoy
 		$JS.API.STREAM.PURGE.PGCONVOY-DEAD $JS.API.STREAM.DELETE.PGCONVOY-DEAD $JS.API.STREAM.CREATE.MINE $JS.API.STREAM.LIST
 		$JS.API.DIRECT.GET.PGCONVOY-main $KV.pgconvoy.main.run pgconvoy.other.task.copy.x pgconvoy.main.worker.a.drain
-		$JS.API.STREAM.INFO.OTHER $JS.ACK.OTHER.copy.1.1.1.1.1 _INBOX.planner.x _INBOX.worker.x _INBOX.observer.x elsewhere`)
+		pgconvoy.main.event.run.done pgconvoy.main.event.stage.done $JS.API.STREAM.INFO.OTHER $JS.ACK.OTHER.copy.1.1.1.1.1 _INBOX.planner.x _INBOX.worker.x _INBOX.observer.x elsewhere`)
 	for role, forbidden := range map[string]struct{ publish, subscribe []string }{
 		"planner": {
 			publish: strings.Fields(`$JS.API.STREAM.CREATE.MINE $JS.API.STREAM.DELETE.OTHER $JS.API.STREAM.DELETE.KV_pgconvoy
@@ -204,7 +210,7 @@ func TestDeployedRolesCanDoNothingElse(t *testing.T) {
 			subscribe: strings.Fields(`_INBOX.planner.> _INBOX.> pgconvoy.main.task.> pgconvoy.main.event.> pgconvoy.> $KV.> $JS.> > elsewhere`),
 		},
 		"observer": {
-			publish: append(strings.Fields(`pgconvoy.main.task.copy.x pgconvoy.main.event.task pgconvoy.main.dead.copy.x $KV.pgconvoy.main.keeper.a
+			publish: append(strings.Fields(`pgconvoy.main.task.copy.x pgconvoy.main.event.task.done pgconvoy.main.dead.copy.x $KV.pgconvoy.main.keeper.a
 				$JS.API.CONSUMER.MSG.NEXT.PGCONVOY-main.copy $JS.ACK.PGCONVOY-main.copy.1.1.1.1.1`), administer...),
 			subscribe: strings.Fields(`_INBOX.planner.> _INBOX.worker.> _INBOX.> pgconvoy.main.> pgconvoy.> $SRV.PING $KV.> > elsewhere`),
 		},

@@ -80,17 +80,26 @@ func ResumeInstance(ctx context.Context, o Options, how Resumption) (report task
 }
 
 // copy does the databases of the run, as far as they are not done, and then ends
-// the run.
+// the run. It says so to others.
 func (i *instance) copy(ctx context.Context, report tasks.InstanceReport, in tasks.Instance, parts []part, how Resumption) (tasks.InstanceReport, error) {
-	began := time.Now()
 	report.Run, report.UID, report.State = i.Config.Run, in.UID, tasks.RunFailed
 	for _, name := range in.Databases {
 		report.Databases = append(report.Databases, tasks.DatabaseReport{Database: name})
 	}
-	all := complete(parts)
-	if _, err := i.shared.queue(ctx, i.Options); err != nil {
+	conn, err := i.shared.queue(ctx, i.Options)
+	if err != nil {
 		return report, err
 	}
+	i.announceStart(conn, in, parts != nil)
+	report, err = i.copyEach(ctx, report, in, parts, how)
+	i.announceEnd(conn, report)
+	return report, err
+}
+
+// copyEach does one database after the other.
+func (i *instance) copyEach(ctx context.Context, report tasks.InstanceReport, in tasks.Instance, parts []part, how Resumption) (tasks.InstanceReport, error) {
+	began := time.Now()
+	all := complete(parts)
 	failed := &InstanceError{Run: i.Config.Run}
 	var ended error
 	for n, name := range in.Databases {

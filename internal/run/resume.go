@@ -18,6 +18,7 @@ import (
 // says what to do unless the source is proven not to have changed. The result is
 // that of [Run]; a run that is complete already is no error.
 func Resume(ctx context.Context, o Options, how Resumption) (report tasks.Report, err error) {
+	began := time.Now()
 	p, l, err := find(ctx, o)
 	if err != nil {
 		return report, err
@@ -57,12 +58,12 @@ func Resume(ctx context.Context, o Options, how Resumption) (report tasks.Report
 	if err := r.takeOver(ctx); err != nil {
 		return report, err
 	}
-	runErr := r.work(ctx)
-	return r.end(context.WithoutCancel(ctx), runErr)
+	ctx, span := r.trace(ctx, "resume", began)
+	return r.carryOut(ctx, span)
 }
 
 // clearAway does what a planner could not do any more that ended right after it
-// had declared the run complete: it ends the queue, and drops the ledger.
+// had declared the run complete: it ends the queue, says so, and drops the ledger.
 func (r *running) clearAway(ctx context.Context) (tasks.Report, error) {
 	target := r.prepared.target
 	report, err := r.ledger.Report(ctx, target)
@@ -74,6 +75,8 @@ func (r *running) clearAway(ctx context.Context) (tasks.Report, error) {
 		return report, err
 	}
 	r.leaveQueue(ctx, target, q, nil)
+	r.started = true // by the other planner
+	r.announceEnd(report)
 	if !r.keepReport(report) {
 		return report, nil
 	}

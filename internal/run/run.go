@@ -4,7 +4,8 @@
 // the snapshot, standby.go over what a standby as source takes away, and watch.go
 // says what stalls. existing.go looks at tables that
 // the target has already. around.go has what the planner itself does to the
-// cluster and the database, create.go makes the latter. resume.go goes on with a
+// cluster and the database, create.go makes the latter. events.go tells others what
+// becomes of the run, and trace.go makes it a span. resume.go goes on with a
 // run that a planner left, and recopy.go makes its tables ready to be copied
 // again. Each of the other verbs that need a database has a file of its own.
 package run
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgconvoy/pgconvoy/internal/config"
@@ -60,6 +62,13 @@ type Options struct {
 	// dropped. If it fails, the ledger stays. It may be nil.
 	KeepReport func(tasks.Report) error
 
+	// Alert is told how the run has ended, and what stalls, beside the queue. It must
+	// not wait; nil if nobody is to be told.
+	Alert func(tasks.Event)
+
+	// Tracer makes spans of the run and its tasks; nil if nobody wants a trace.
+	Tracer trace.Tracer
+
 	Shaped bool      // plan with the shape of the source, which [Prepared.Save] needs
 	Follow *PlanFile // the plan that the run follows, nil for one of its own
 
@@ -77,6 +86,7 @@ func (o Options) database(side pg.Side) pg.Options {
 // fleetOptions returns how the workers of this process work.
 func (o Options) fleetOptions() fleet.Options {
 	f := fleet.FromConfig(o.Config, o.Version, o.Log)
+	f.Tracer = o.Tracer
 	f.Source.Database, f.Target.Database = o.member.database(pg.Source), o.member.database(pg.Target)
 	f.Meter = o.Meter
 	return f
@@ -86,6 +96,7 @@ func (o Options) fleetOptions() fleet.Options {
 // began and did not complete, the report says what is missing and the error is
 // an [*IncompleteError]; the ledger then stays in the target.
 func Run(ctx context.Context, o Options) (report tasks.Report, err error) {
+	began := time.Now()
 	if o.made, err = makeDatabase(ctx, o); err != nil {
 		return report, err
 	}
@@ -100,14 +111,26 @@ func Run(ctx context.Context, o Options) (report tasks.Report, err error) {
 	}
 	defer stop()
 
+	planned := time.Now()
 	l, err := p.writeLedger(ctx)
 	if err != nil {
 		return report, err
 	}
 	r := &running{Options: o, prepared: p, ledger: l, conn: conn, began: true}
+	ctx, span := r.trace(ctx, "run", began)
+	r.traceUntil(ctx, "check and plan", began, planned)
+	r.traceUntil(ctx, "write the plan", planned, time.Now())
+	return r.carryOut(ctx, span)
+}
+
+// carryOut does the work of a run, ends the run and says so.
+func (r *running) carryOut(ctx context.Context, span trace.Span) (tasks.Report, error) {
 	runErr := r.work(ctx)
 	// The report is read, and the run is ended, also when ctx is cancelled.
-	return r.end(context.WithoutCancel(ctx), runErr)
+	report, err := r.end(context.WithoutCancel(ctx), runErr)
+	r.announceEnd(report)
+	endTrace(span, report, err)
+	return report, err
 }
 
 // openQueue connects to the queue, or starts an embedded one.
@@ -229,6 +252,7 @@ type running struct {
 	failed   int // tasks, at the last look
 	open     int // tasks that are neither done nor failed, at the last look
 	watcher
+	announced
 
 	mu      sync.Mutex
 	queue   *queue.Queue
@@ -242,6 +266,7 @@ func (r *running) work(ctx context.Context) error {
 	if err := r.openStream(ctx); err != nil {
 		return err
 	}
+	r.announceStart()
 	if err := r.startKeeper(ctx); err != nil {
 		return err
 	}

@@ -16,8 +16,8 @@ import (
 const (
 	reconcileEvery = 30 * time.Second
 	roundEvery     = 5 * time.Second
-	lookEvery      = time.Second           // without an event
-	lookPause      = 20 * time.Millisecond // at least, however many events there are
+	lookEvery      = time.Second           // when no task ends
+	lookPause      = 20 * time.Millisecond // at least, however many tasks end
 	lookShare      = 10                    // the pause is so many times as long as the last look took
 )
 
@@ -29,14 +29,14 @@ func (r *running) supervise(ctx context.Context) error {
 	defer r.beat(false)
 	for {
 		q, _ := r.current()
-		events, stop, err := q.Events(ctx)
+		ends, stop, err := q.Ends(ctx)
 		if isPassing(err) && ctx.Err() == nil {
-			events, stop, err = nil, func() {}, nil // the clock does as well
+			ends, stop, err = nil, func() {}, nil // the clock does as well
 		}
 		if err != nil {
 			return err
 		}
-		err = r.watchOver(ctx, events)
+		err = r.watchOver(ctx, ends)
 		stop()
 		if !errors.Is(err, errRenewed) {
 			return err
@@ -47,7 +47,7 @@ func (r *running) supervise(ctx context.Context) error {
 // errRenewed says that the queue was made anew.
 var errRenewed = errors.New("queue was made anew")
 
-func (r *running) watchOver(ctx context.Context, events <-chan tasks.Event) error {
+func (r *running) watchOver(ctx context.Context, ends <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	reconcile := time.NewTicker(reconcileEvery)
@@ -84,11 +84,11 @@ func (r *running) watchOver(ctx context.Context, events <-chan tasks.Event) erro
 		case answer := <-workers:
 			workers = nil
 			err = r.watch(ctx, answer)
-		case _, ok := <-events:
+		case _, ok := <-ends:
 			if !ok {
-				events = nil
+				ends = nil
 			}
-			settle(ctx, events, pause, r.open-1)
+			settle(ctx, ends, pause, r.open-1)
 		}
 		if err = r.survive(ctx, err); err != nil {
 			return err
@@ -174,10 +174,10 @@ func (r *running) notice(ctx context.Context) error {
 	return r.reconcile(ctx)
 }
 
-// settle swallows the events of a short while, so that a thousand tasks that
-// end together are one look at the ledger. It returns at once after so many events
+// settle swallows the ends of a short while, so that a thousand tasks that
+// end together are one look at the ledger. It returns at once after so many ends
 // as there are open tasks: the run may have ended.
-func settle(ctx context.Context, events <-chan tasks.Event, pause time.Duration, open int) {
+func settle(ctx context.Context, ends <-chan struct{}, pause time.Duration, open int) {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for ; open > 0; open-- {
@@ -186,7 +186,7 @@ func settle(ctx context.Context, events <-chan tasks.Event, pause time.Duration,
 			return
 		case <-timer.C:
 			return
-		case _, ok := <-events:
+		case _, ok := <-ends:
 			if !ok {
 				return
 			}
@@ -197,7 +197,7 @@ func settle(ctx context.Context, events <-chan tasks.Event, pause time.Duration,
 // look asks the ledger how far the run is, and what people want of it.
 func (r *running) look(ctx context.Context) (done bool, err error) {
 	target := r.prepared.target
-	counts, err := r.ledger.Counts(ctx, target)
+	counts, err := r.count(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -225,11 +225,21 @@ func (r *running) look(ctx context.Context) (done bool, err error) {
 	if err != nil || !stuck {
 		return false, err
 	}
-	counts, err = r.ledger.Counts(ctx, target)
+	counts, err = r.count(ctx)
 	if err != nil || counts[tasks.Done] == counts.Total() {
 		return err == nil && !r.guard.unsure, err
 	}
 	return false, &stuckError{failed: counts[tasks.Failed], pending: counts[tasks.Pending]}
+}
+
+// count counts the tasks, and announces the stages that are done.
+func (r *running) count(ctx context.Context) (ledger.Counts, error) {
+	stages, err := r.ledger.Stages(ctx, r.prepared.target)
+	if err != nil {
+		return nil, err
+	}
+	r.announceStages(stages)
+	return stages.All(), nil
 }
 
 // reconcile publishes every task that the ledger has as ready. The queue

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -202,6 +203,8 @@ func (p *Prepared) runComparison(ctx context.Context, result *tasks.Comparison) 
 	}
 	p.Log.Info("comparison begins", "run", p.Config.Run, "tables", result.Tables, "tasks", len(p.Plan.Tasks))
 	r := &running{Options: p.Options, prepared: p, ledger: l, conn: conn, compares: true, released: true}
+	ctx, span := r.trace(ctx, "verify", time.Now())
+	defer span.End()
 	runErr := r.work(ctx)
 	return r.endComparison(context.WithoutCancel(ctx), result, runErr)
 }

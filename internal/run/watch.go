@@ -42,6 +42,7 @@ func (r *running) askWorkers(ctx context.Context) <-chan fleetAnswer {
 type watcher struct {
 	workersSeen time.Time       // when a worker last answered
 	seen        tasks.RunStatus // at the last look at queue and servers
+	unattended  string          // that nobody works, at the last look
 	warned      map[string]bool
 	room        int // for worker processes, at the last look; -1 if nobody has counted
 }
@@ -55,6 +56,7 @@ func (r *running) watch(ctx context.Context, workers fleetAnswer) error {
 	}
 	r.seen = s
 	r.warn(append(s.Stalls(), s.Warnings...))
+	r.announceStalls(s.Running)
 	q, _ := r.current()
 	if s.Stages == nil && ctx.Err() == nil {
 		if _, err := q.Stages(ctx); errors.Is(err, queue.ErrGone) {
@@ -190,9 +192,11 @@ func (r *running) askQueue(ctx context.Context, q *queue.Queue, workers fleetAns
 	for _, stage := range s.Stages {
 		outstanding += stage.Queued + stage.Leased
 	}
+	r.unattended = ""
 	if since := time.Since(r.workersSeen); outstanding > 0 && since > noWorkersAfter {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("no workers: %d tasks wait, and no worker was heard of for %s; start workers for run %s",
-			outstanding, since.Round(time.Second), r.Config.Run))
+		r.unattended = fmt.Sprintf("no workers: %d tasks wait, and no worker was heard of for %s; start workers for run %s",
+			outstanding, since.Round(time.Second), r.Config.Run)
+		s.Warnings = append(s.Warnings, r.unattended)
 	}
 	if s.Paused {
 		s.Warnings = append(s.Warnings, "the run is paused: planner unpause goes on")

@@ -37,11 +37,3 @@ type RunID struct {
 func (r RunID) Envelope(k Kind, id ID) Envelope {
 	return Envelope{Version: EnvelopeVersion, Kind: k, Run: r.Name, RunUID: r.UID, Task: id, FP: r.FP}
 }
-
-// Event tells that a task ended. Events are lossy: the ledger is the truth, an
-// event only wakes those who would look at it later anyway.
-type Event struct {
-	Task  ID    `json:"task"`
-	Kind  Kind  `json:"kind"`
-	State State `json:"state"`
-}

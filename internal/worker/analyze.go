@@ -17,7 +17,9 @@ func (analyzeTable) Do(ctx context.Context, j *Job) (tasks.Result, error) {
 	if err != nil {
 		return tasks.Result{}, tasks.Discard(err)
 	}
+	ctx, end := j.trace(ctx, pg.Target, operation(j.Task.Kind, spec.On))
 	notes, err := j.analyze(ctx, spec.Statements)
+	end(err)
 	return tasks.Result{Notes: notes}, err
 }
 

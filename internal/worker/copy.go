@@ -50,14 +50,18 @@ func (copyBundle) Do(ctx context.Context, j *Job) (tasks.Result, error) {
 	}
 	result, err := j.load(ctx, copies)
 	if err == nil && len(after) > 0 && !j.Task.Again { // or they are there already
-
+		indexing, end := j.trace(ctx, pg.Target, fmt.Sprintf("indexes and constraints of %d tables", len(spec.Tables)))
+		err = j.Target.Script(indexing, sqlOf(after))
+		end(err)
 		var script *pg.ScriptError
-		if err = j.Target.Script(ctx, sqlOf(after)); errors.As(err, &script) {
+		if errors.As(err, &script) {
 			err = fmt.Errorf("%s: %s: %w", owner[script.Index], after[script.Index].Label, script.Err)
 		}
 	}
-	if err == nil {
-		result.Notes, err = j.analyze(ctx, analyze)
+	if err == nil && len(analyze) > 0 {
+		analyzing, end := j.trace(ctx, pg.Target, fmt.Sprintf("ANALYZE of %d tables", len(analyze)))
+		result.Notes, err = j.analyze(analyzing, analyze)
+		end(err)
 	}
 	if err != nil && ctx.Err() == nil && len(spec.Tables) > 1 && j.Task.Kind == tasks.KindBundle && !j.Task.Again && isOfOneTable(err) {
 		return tasks.Result{}, splitBundle(j.Task, spec, err)
@@ -130,7 +134,9 @@ func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, erro
 	if err != nil {
 		return tasks.Result{}, err
 	}
-	copied, err := pg.Relay(ctx, source.Conn, j.Target, from.String(), into.String(), sinks...)
+	streaming, end := j.trace(ctx, pg.Target, labelOf(copies))
+	copied, err := pg.Relay(streaming, source.Conn, j.Target, from.String(), into.String(), sinks...)
+	end(err)
 	if err != nil {
 		return tasks.Result{}, j.explain(ctx, source.snapshot.Name, copies, err)
 	}
@@ -163,7 +169,9 @@ func (j *Job) load(ctx context.Context, copies []tasks.Copy) (tasks.Result, erro
 
 // beginSource begins a transaction in the run's snapshot, locks the tables and
 // makes sure that they are still what the plan saw, in one round trip.
-func (j *Job) beginSource(ctx context.Context, source reader, copies []tasks.Copy) error {
+func (j *Job) beginSource(ctx context.Context, source reader, copies []tasks.Copy) (err error) {
+	ctx, end := j.trace(ctx, pg.Source, "BEGIN in the snapshot")
+	defer func() { end(err) }()
 	names := make([]string, len(copies))
 	identities := make([]pg.TableIdentity, len(copies))
 	for i, c := range copies {

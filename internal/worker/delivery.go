@@ -40,7 +40,9 @@ type Job struct {
 	hand   *hand
 	source *pg.Conn
 	pool   *pool // that source is of
-	rows   int64 // that were copied or compared, and committed
+
+	result tasks.Result // of a task that is done, and how long it took
+	took   time.Duration
 }
 
 // Source returns the job's connection to the source, outside a transaction
@@ -130,6 +132,8 @@ func (w *Worker) handle(ctx context.Context, d Delivery, log *slog.Logger) {
 		return
 	}
 	log = log.With("task", string(e.Task))
+	ctx, span := w.traceTask(ctx, d, e)
+	defer span.End()
 	stop := w.heartbeat(ctx, d, log)
 	defer stop()
 	work, cancel := context.WithCancelCause(ctx)
@@ -141,9 +145,10 @@ func (w *Worker) handle(ctx context.Context, d Delivery, log *slog.Logger) {
 	if err != nil && ctx.Err() == nil && work.Err() != nil {
 		err = errors.Join(context.Cause(work), err) // cut off: a failure as any other
 	}
+	endTask(span, j, err)
 	outcome := w.settle(ctx, j, d, e, t, err)
 	if outcome != "" && w.o.Ended != nil {
-		w.o.Ended(tasks.Ending{Kind: t.Kind, Outcome: outcome, Took: time.Since(h.since), Rows: j.rows})
+		w.o.Ended(tasks.Ending{Kind: t.Kind, Outcome: outcome, Took: time.Since(h.since), Rows: j.result.Rows})
 	}
 }
 
@@ -157,7 +162,7 @@ func (w *Worker) settle(ctx context.Context, j *Job, d Delivery, e tasks.Envelop
 	var later *tasks.PostponeError
 	switch {
 	case err == nil:
-		w.finish(ctx, j, d, t, tasks.Done)
+		w.finish(ctx, j, d, t)
 		if j.Task.ID != "" { // or it was done before
 			outcome = tasks.Succeeded
 		}
@@ -280,20 +285,23 @@ func (w *Worker) perform(ctx context.Context, j *Job, d Delivery, e tasks.Envelo
 	if err != nil {
 		return taken, err
 	}
-	if err := w.ledger.Done(ctx, target, taken, result, w.o.Name); err != nil {
+	committing, end := j.trace(ctx, pg.Target, "COMMIT")
+	err = w.ledger.Done(committing, target, taken, result, w.o.Name)
+	end(err)
+	if err != nil {
 		if pg.Classify(err) == pg.Transient || ctx.Err() != nil {
 			return taken, errors.Join(errUnknownOutcome, err)
 		}
 		return taken, err
 	}
-	j.rows = result.Rows
-	j.Log.Info(label(taken), "kind", taken.Kind, "rows", result.Rows, "bytes", result.Bytes, "duration", time.Since(started).Round(time.Millisecond))
+	j.result, j.took = result, time.Since(started)
+	j.Log.Info(label(taken), "kind", taken.Kind, "rows", result.Rows, "bytes", result.Bytes, "duration", j.took.Round(time.Millisecond))
 	return taken, nil
 }
 
 // finish publishes what the done task has made ready and acknowledges it.
 // Publishing comes first: a message is in the queue until its followers are.
-func (w *Worker) finish(ctx context.Context, j *Job, d Delivery, t tasks.Task, state tasks.State) {
+func (w *Worker) finish(ctx context.Context, j *Job, d Delivery, t tasks.Task) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	if err := w.publishUnblocked(ctx, j.Target, t); err != nil {
@@ -303,7 +311,16 @@ func (w *Worker) finish(ctx context.Context, j *Job, d Delivery, t tasks.Task, s
 		return
 	}
 	w.answer(j.Log, d.Ack(ctx))
-	w.queue.Notify(tasks.Event{Task: t.ID, Kind: t.Kind, State: state})
+	e := w.event(tasks.EventTaskDone, t)
+	e.Rows, e.Bytes, e.Took = j.result.Rows, j.result.Bytes, j.took
+	w.queue.Notify(e)
+}
+
+// event returns an event about the task.
+func (w *Worker) event(about tasks.EventType, t tasks.Task) tasks.Event {
+	e := w.run.Event(about, time.Now())
+	e.Task, e.Kind, e.Stage, e.Worker = t.ID, t.Kind, t.Kind.Stage(), w.o.Name
+	return e
 }
 
 func (w *Worker) publishUnblocked(ctx context.Context, target *pg.Conn, t tasks.Task) error {

@@ -98,7 +98,7 @@ func (w *Worker) split(ctx context.Context, d Delivery, t tasks.Task, s *tasks.S
 		return
 	}
 	ok = true
-	w.finish(ctx, j, d, t, tasks.Done)
+	w.finish(ctx, j, d, t)
 }
 
 // fail decides whether the task is tried again, records it, and returns what it
@@ -136,6 +136,9 @@ func (w *Worker) fail(ctx context.Context, d Delivery, e tasks.Envelope, t tasks
 		ok = true
 		log.Warn("task is tried again", "err", reason, "attempt", attempts, "delay", delay)
 		w.answer(log, d.Nak(delay))
+		retried := w.event(tasks.EventTaskRetried, t)
+		retried.Attempt, retried.Delay, retried.Reason = attempts, delay, brief(err)
+		w.queue.Notify(retried)
 		return tasks.Retried
 	}
 	if failErr := w.ledger.Fail(ctx, c, t.ID, reason, w.o.Name); failErr != nil {
@@ -147,7 +150,9 @@ func (w *Worker) fail(ctx context.Context, d Delivery, e tasks.Envelope, t tasks
 	log.Error("task failed", "err", reason, "attempt", attempts)
 	w.bury(ctx, e, brief(err), attempts, log)
 	w.answer(log, d.Term(brief(err)))
-	w.queue.Notify(tasks.Event{Task: t.ID, Kind: t.Kind, State: tasks.Failed})
+	dead := w.event(tasks.EventTaskDead, t)
+	dead.Attempt, dead.Reason = attempts, brief(err)
+	w.queue.Notify(dead)
 	return tasks.GivenUp
 }
 

@@ -43,11 +43,13 @@ type largeObject struct {
 	Grantable                      []bool
 }
 
-func (copyLargeObjects) Do(ctx context.Context, j *Job) (tasks.Result, error) {
+func (copyLargeObjects) Do(ctx context.Context, j *Job) (_ tasks.Result, err error) {
 	spec, err := tasks.Decode[tasks.LargeObjects](j.Task)
 	if err != nil {
 		return tasks.Result{}, tasks.Discard(err)
 	}
+	ctx, end := j.trace(ctx, pg.Target, label(j.Task))
+	defer func() { end(err) }()
 	source, err := j.reader(ctx)
 	if err != nil {
 		return tasks.Result{}, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
@@ -18,11 +19,13 @@ const sequenceQuery = 200
 // what is read is the newest value, never one behind the copied rows.
 type copySequences struct{}
 
-func (copySequences) Do(ctx context.Context, j *Job) (tasks.Result, error) {
+func (copySequences) Do(ctx context.Context, j *Job) (_ tasks.Result, err error) {
 	spec, err := tasks.Decode[tasks.Sequences](j.Task)
 	if err != nil {
 		return tasks.Result{}, tasks.Discard(err)
 	}
+	ctx, end := j.trace(ctx, pg.Target, label(j.Task))
+	defer func() { end(err) }()
 	source, err := j.Source(ctx)
 	if err != nil {
 		return tasks.Result{}, err

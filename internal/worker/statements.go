@@ -21,7 +21,9 @@ func (runStatements) Do(ctx context.Context, j *Job) (tasks.Result, error) {
 	if len(spec.Statements) == 0 {
 		return tasks.Result{}, nil
 	}
+	ctx, end := j.trace(ctx, pg.Target, operation(j.Task.Kind, spec.On))
 	err = j.Target.Script(ctx, sqlOf(spec.Statements))
+	end(err)
 	var script *pg.ScriptError
 	if errors.As(err, &script) {
 		err = fmt.Errorf("%s: %w", spec.Statements[script.Index].Label, script.Err)
@@ -37,6 +39,14 @@ func sqlOf(statements []tasks.Statement) []string {
 	return sql
 }
 
+// labelOf describes copies that travel together.
+func labelOf(copies []tasks.Copy) string {
+	if len(copies) == 1 {
+		return copies[0].Label()
+	}
+	return fmt.Sprintf("COPY of %d tables in one bundle", len(copies))
+}
+
 // label describes a task in a log line, in the words of the statements it ran.
 func label(t tasks.Task) string {
 	switch t.Kind {
@@ -46,10 +56,11 @@ func label(t tasks.Task) string {
 		}
 	case tasks.KindBundle, tasks.KindExtensionData:
 		if b, err := tasks.Decode[tasks.Bundle](t); err == nil {
-			if len(b.Tables) == 1 {
-				return b.Tables[0].Copy.Label()
+			copies := make([]tasks.Copy, len(b.Tables))
+			for i, t := range b.Tables {
+				copies[i] = t.Copy
 			}
-			return fmt.Sprintf("COPY of %d tables in one bundle", len(b.Tables))
+			return labelOf(copies)
 		}
 	case tasks.KindSchema:
 		if s, err := tasks.Decode[tasks.Statements](t); err == nil {

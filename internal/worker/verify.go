@@ -42,12 +42,14 @@ func (j *Job) digests(copies []tasks.Copy) ([]*verify.Rows, []pg.RowSink, error)
 // measureTables does [tasks.KindMeasure].
 type measureTables struct{}
 
-func (measureTables) Do(ctx context.Context, j *Job) (tasks.Result, error) {
+func (measureTables) Do(ctx context.Context, j *Job) (result tasks.Result, err error) {
 	spec, err := tasks.Decode[tasks.Measure](j.Task)
 	if err != nil {
 		return tasks.Result{}, tasks.Discard(err)
 	}
-	result := tasks.Result{Side: spec.Side}
+	result.Side = spec.Side
+	ctx, end := j.trace(ctx, pg.Side(spec.Side), spec.Label())
+	defer func() { end(err) }()
 	err = j.reading(ctx, spec.Side, spec.Snapshot, func(c *pg.Conn) (err error) {
 		result.Measured, err = verify.Measure(ctx, c, spec.Level, j.Ledger.DigestKey(), spec.Tables)
 		return err

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pgconvoy/pgconvoy/internal/pg"
@@ -39,7 +41,7 @@ type Queue interface {
 	Fetch(ctx context.Context, stage tasks.Stage, wait time.Duration) (Delivery, error)
 	// Publish returns when every task is stored, or was already there.
 	Publish(ctx context.Context, envelopes []tasks.Envelope) error
-	// Notify tells whoever listens how a task ended; it may be lost.
+	// Notify tells whoever listens what became of a task; it may be lost.
 	Notify(e tasks.Event)
 	// Bury keeps a task that failed for good where people find it.
 	Bury(ctx context.Context, d tasks.DeadLetter) error
@@ -108,6 +110,10 @@ type Options struct {
 
 	// Clones connect to clones of the source, which share the reading with it.
 	Clones []func(ctx context.Context) (*pg.Conn, error)
+
+	// Tracer makes a span of every task, and of what it asks of the servers; nil if
+	// nobody wants them.
+	Tracer trace.Tracer
 }
 
 // Worker runs the tasks of one run in this process.
@@ -139,6 +145,9 @@ type Handler interface {
 
 // New makes a worker for the run that the queue, the ledger and the keeper are of.
 func New(o Options, q Queue, l Ledger, k Keeper) *Worker {
+	if o.Tracer == nil {
+		o.Tracer = noop.Tracer{}
+	}
 	statements := runStatements{}
 	w := &Worker{
 		o: o, queue: q, ledger: l, run: l.Run(), keeper: k, started: time.Now(),
