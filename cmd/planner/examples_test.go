@@ -50,7 +50,8 @@ func TestFullExampleShowsDefaults(t *testing.T) {
 	require.ElementsMatch(t, settingPaths(t), keysOf(t, text))
 }
 
-// What the users may do is shown by a test of internal/queue.
+// What the users may do is shown by a test of internal/queue, and that a run gets
+// along with it by one of internal/run.
 func TestExampleOfNATSIsValid(t *testing.T) {
 	for _, role := range []string{"PLANNER", "WORKER", "OBSERVER"} {
 		t.Setenv(role+"_PASSWORD", "secret")

@@ -23,8 +23,9 @@ const (
 // Cluster is three NATS servers with JetStream in files, each in a process of
 // its own that can be killed.
 type Cluster struct {
-	t     testing.TB
-	nodes []*Process
+	t      testing.TB
+	nodes  []*Process
+	client []nats.Option // how the test itself connects
 }
 
 // StartCluster starts a cluster and waits until it can keep three copies of a
@@ -32,21 +33,36 @@ type Cluster struct {
 // ends.
 func StartCluster(t testing.TB) *Cluster {
 	t.Helper()
+	return StartClusterConfig(t, ClusterConfig{Stream: "NATSTEST"})
+}
+
+// ClusterConfig is a configuration file of a cluster.
+type ClusterConfig struct {
+	File   string        // of each server, whose name is in the variable NODE; none if empty
+	Env    []string      // of the servers, each NAME=value
+	Client []nats.Option // how the test connects
+	Stream string        // what it may make and delete, to see whether the cluster is up
+}
+
+// StartClusterConfig is [StartCluster] with a configuration file, of which
+// addresses and directories are others, as with [StartConfig].
+func StartClusterConfig(t testing.TB, config ClusterConfig) *Cluster {
+	t.Helper()
 	ports := freePorts(t, 2*clusterSize)
 	var routes []string
 	for _, p := range ports[:clusterSize] {
 		routes = append(routes, fmt.Sprintf("nats://%s:%d", host, p))
 	}
-	c := &Cluster{t: t}
+	c := &Cluster{t: t, client: config.Client}
 	for i := range clusterSize {
+		name := fmt.Sprintf("n%d", i)
 		c.nodes = append(c.nodes, startProcess(t, childOptions{
-			Name: fmt.Sprintf("n%d", i), Route: ports[i], Port: ports[clusterSize+i], Routes: routes,
-		}, nil))
+			Config: config.File, Name: name, Route: ports[i], Port: ports[clusterSize+i], Routes: routes,
+		}, append([]string{"NODE=" + name}, config.Env...)))
 	}
-	const probe = "NATSTEST"
 	c.settle("keep three copies", func(ctx context.Context, js jetstream.JetStream) bool {
-		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: probe, Replicas: clusterSize, Storage: jetstream.MemoryStorage})
-		return err == nil && js.DeleteStream(ctx, probe) == nil
+		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: config.Stream, Replicas: clusterSize})
+		return err == nil && js.DeleteStream(ctx, config.Stream) == nil
 	})
 	return c
 }
@@ -109,7 +125,7 @@ func clusterInfo(ctx context.Context, js jetstream.JetStream, stream string) *je
 // is in the state wanted.
 func (c *Cluster) settle(what string, reached func(context.Context, jetstream.JetStream) bool) {
 	c.t.Helper()
-	nc, err := nats.Connect(c.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(settleStep))
+	nc, err := nats.Connect(c.URL(), append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(settleStep)}, c.client...)...)
 	if err != nil {
 		c.t.Fatalf("connect to the cluster: %v", err)
 	}

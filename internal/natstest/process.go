@@ -2,6 +2,7 @@ package natstest
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,7 +77,7 @@ func serve(text string, stdin io.Reader, stdout io.Writer) error {
 
 // options returns what the server is started with.
 func (c childOptions) options() (*server.Options, error) {
-	opts := &server.Options{ServerName: "natstest-process", JetStream: true}
+	opts := &server.Options{ServerName: "natstest-process", JetStream: true, JetStreamMaxMemory: maxStorage, JetStreamMaxStore: maxStorage}
 	if c.Config != "" {
 		var err error
 		if opts, err = server.ProcessConfigFile(c.Config); err != nil {
@@ -84,11 +85,10 @@ func (c childOptions) options() (*server.Options, error) {
 		}
 	}
 	opts.Host, opts.Port, opts.StoreDir = host, c.Port, c.StoreDir
-	opts.JetStreamMaxMemory, opts.JetStreamMaxStore = maxStorage, maxStorage
 	opts.NoSigs, opts.NoLog, opts.DisableJetStreamBanner = true, true, true
 	if c.Name != "" {
 		opts.ServerName = c.Name
-		opts.Cluster = server.ClusterOpts{Name: "natstest", Host: host, Port: c.Route}
+		opts.Cluster.Name, opts.Cluster.Host, opts.Cluster.Port = cmp.Or(opts.Cluster.Name, "natstest"), host, c.Route
 		opts.Routes = server.RoutesFromStr(strings.Join(c.Routes, ","))
 	}
 	return opts, nil
@@ -160,7 +160,8 @@ func (p *Process) Start() {
 		p.t.Fatalf("nats-server process ended at once, does TestMain call natstest.Main? (%v)", err)
 	}
 	p.url = strings.TrimSpace(line)
-	addr, err := net.ResolveTCPAddr("tcp", strings.TrimPrefix(p.url, "nats://"))
+	_, hostPort, _ := strings.Cut(p.url, "://")
+	addr, err := net.ResolveTCPAddr("tcp", hostPort)
 	if err != nil {
 		p.t.Fatalf("address of nats-server: %v", err)
 	}

@@ -193,11 +193,11 @@ func TestDeployedRolesCanDoNothingElse(t *testing.T) {
 	require.NoError(t, q.Publish(t.Context(), []tasks.Envelope{mainTask(1)}))
 
 	administer := strings.Fields(`$JS.API.STREAM.CREATE.PGCONVOY-main $JS.API.STREAM.UPDATE.PGCONVOY-main $JS.API.STREAM.DELETE.PGCONVOY-main
-		$JS.API.STREAM.PURGE.PGCONVOY-main $JS.API.STREAM.MSG.DELETE.PGCONVOY-main $JS.API.STREAM.MSG.GET.PGCONVOY-main
+		$JS.API.STREAM.PURGE.PGCONVOY-main $JS.API.STREAM.MSG.DELETE.PGCONVOY-main
 		$JS.API.CONSUMER.CREATE.PGCONVOY-main.copy.pgconvoy.main.task.copy.> $JS.API.CONSUMER.DELETE.PGCONVOY-main.copy
 		$JS.API.CONSUMER.PAUSE.PGCONVOY-main.copy $JS.API.STREAM.PURGE.KV_pgconvoy $JS.API.STREAM.DELETE.KV_pgconvoy
-		$JS.API.STREAM.PURGE.PGCONVOY-DEAD $JS.API.STREAM.DELETE.PGCONVOY-DEAD $JS.API.STREAM.CREATE.MINE $JS.API.STREAM.LIST
-		$JS.API.DIRECT.GET.PGCONVOY-main $KV.pgconvoy.main.run pgconvoy.other.task.copy.x pgconvoy.main.worker.a.drain
+		$JS.API.STREAM.PURGE.PGCONVOY-DEAD $JS.API.STREAM.DELETE.PGCONVOY-DEAD $JS.API.STREAM.CREATE.MINE
+		$KV.pgconvoy.main.run pgconvoy.other.task.copy.x pgconvoy.main.worker.a.drain
 		pgconvoy.main.event.run.done pgconvoy.main.event.stage.done $JS.API.STREAM.INFO.OTHER $JS.ACK.OTHER.copy.1.1.1.1.1 _INBOX.planner.x _INBOX.worker.x _INBOX.observer.x elsewhere`)
 	for role, forbidden := range map[string]struct{ publish, subscribe []string }{
 		"planner": {
@@ -206,13 +206,14 @@ func TestDeployedRolesCanDoNothingElse(t *testing.T) {
 			subscribe: strings.Fields(`_INBOX.worker.> _INBOX.> pgconvoy.> $KV.> > elsewhere`),
 		},
 		"worker": {
-			publish:   administer,
+			publish: append(strings.Fields(`$JS.API.STREAM.LIST $JS.API.CONSUMER.LIST.PGCONVOY-main $JS.API.STREAM.MSG.GET.PGCONVOY-main
+				$JS.API.DIRECT.GET.PGCONVOY-main`), administer...),
 			subscribe: strings.Fields(`_INBOX.planner.> _INBOX.> pgconvoy.main.task.> pgconvoy.main.event.> pgconvoy.> $KV.> $JS.> > elsewhere`),
 		},
 		"observer": {
 			publish: append(strings.Fields(`pgconvoy.main.task.copy.x pgconvoy.main.event.task.done pgconvoy.main.dead.copy.x $KV.pgconvoy.main.keeper.a
-				$JS.API.CONSUMER.MSG.NEXT.PGCONVOY-main.copy $JS.ACK.PGCONVOY-main.copy.1.1.1.1.1`), administer...),
-			subscribe: strings.Fields(`_INBOX.planner.> _INBOX.worker.> _INBOX.> pgconvoy.main.> pgconvoy.> $SRV.PING $KV.> > elsewhere`),
+				$JS.API.CONSUMER.LIST.OTHER $JS.API.STREAM.MSG.GET.OTHER $JS.API.CONSUMER.MSG.NEXT.PGCONVOY-main.copy $JS.ACK.PGCONVOY-main.copy.1.1.1.1.1`), administer...),
+			subscribe: strings.Fields(`_INBOX.planner.> _INBOX.worker.> _INBOX.> pgconvoy.main.> pgconvoy.main.task.> pgconvoy.> $SRV.PING $JS.> $KV.> > elsewhere`),
 		},
 	} {
 		nc, refused := d.raw(t, role)

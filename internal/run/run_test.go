@@ -16,6 +16,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv("NATSTEST_CHILD") != "" { // a nats-server
+		os.Exit(natstest.Main(m))
+	}
 	code := pgtest.Main(m)
 	_ = os.RemoveAll(commandsDir())
 	os.Exit(code)
