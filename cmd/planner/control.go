@@ -53,7 +53,8 @@ func scaleCommand(app *cli.App) *cobra.Command {
 all workers together: planner scale copy=8 index=4. It does not start workers:
 what runs is bounded by their slots, too. A cap that was changed with
 nats consumer edit --max-pending stays until scale changes it.`,
-		Args: cobra.MinimumNArgs(1),
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: completeStages,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			caps, err := parseCaps(args)
 			if err != nil {
@@ -66,6 +67,14 @@ nats consumer edit --max-pending stays until scale changes it.`,
 			return run.Scale(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger}, caps)
 		},
 	}
+}
+
+func completeStages(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var words []string
+	for _, s := range tasks.Stages() {
+		words = append(words, string(s)+"=")
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
 func parseCaps(args []string) (map[tasks.Stage]int, error) {

@@ -150,6 +150,8 @@ func (a *App) prepare(root *cobra.Command) {
 	root.SilenceUsage = true
 	root.SuggestionsMinimumDistance = 2
 	root.SetHelpTemplate(helpTemplate)
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	complete(root)
 	a.noteStart(root)
 }
 

@@ -24,8 +24,8 @@ const (
 	ExitInterrupted = 130
 )
 
-// exitStatus is the end of every help page.
-const exitStatus = `EXIT STATUS
+// ExitStatus is the end of every help page.
+const ExitStatus = `EXIT STATUS
   0    done
   1    an error
   2    wrong command line or configuration; nothing was done
@@ -38,7 +38,7 @@ const exitStatus = `EXIT STATUS
 const helpTemplate = `{{with or .Long .Short}}{{. | trimTrailingWhitespaces}}
 
 {{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}
-{{end}}` + exitStatus
+{{end}}` + ExitStatus
 
 // UsageError is a command line that cannot be understood.
 type UsageError struct {
