@@ -4,11 +4,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build test lint layers fmt fmt-check vet check demo chaos differ matrix bench clean postgres race-compiler
+.PHONY: help build man test lint layers fmt fmt-check vet check demo chaos differ matrix bench release-check release-snapshot reproduce clean postgres race-compiler
 
 # The version of the linter; it is built once into .cache/bin.
 LINT_VERSION := v2.15.0
 LINT := .cache/bin/golangci-lint-$(LINT_VERSION)
+# Those of the programs that make a release; they are built once into .cache/bin, too.
+GORELEASER := .cache/bin/goreleaser-v2.15.1
+SBOM := .cache/bin/cyclonedx-gomod-v1.10.0
 # How long the tests of one package may take. Many of them wait for leases and faults, so four run at once.
 TEST_TIMEOUT ?= 30m
 # What go test tests, and further flags: make test PKG=./internal/plan/... TESTFLAGS='-run Hash -v'
@@ -29,10 +32,17 @@ PAIRS ?= 13-18 14-14 14-17 15-15 15-16 15-18 16-18 17-17 18-18
 BENCH ?= .
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/planner and bin/worker, both static
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+man: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+man: build ## write manual pages to bin/man, and completions for shells to bin/completions
+	@rm -rf bin/man bin/completions
+	PGCONVOY_TEST_MAN=$(CURDIR)/bin/man go test -count 1 -run '^TestManPages$$' ./cmd/...
+	@mkdir -p bin/completions
+	@for command in planner worker; do for shell in bash zsh fish; do bin/$$command completion $$shell >bin/completions/$$command.$$shell; done; done
 
 test: postgres race-compiler ## run all tests with the race detector, on PostgreSQL servers that they start themselves
 	go test -race -timeout $(TEST_TIMEOUT) -parallel 4 $(TESTFLAGS) $(PKG)
@@ -73,8 +83,19 @@ bench: postgres ## measure copies against the peers that are here, workers behin
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 4h ./bench/...
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 5x -benchmem -timeout 30m ./internal/pg ./internal/tasks ./internal/plan ./internal/queue ./internal/ledger
 
-clean: ## remove what builds, tests and downloads left (bin, .cache)
-	rm -rf bin .cache
+release-check: $(GORELEASER) ## check the configuration of a release
+	$(GORELEASER) check
+
+release-snapshot: export PATH := $(CURDIR)/.cache/bin:$(PATH)
+release-snapshot: $(GORELEASER) $(SBOM) ## make archives, packages and SBOMs in dist, and publish nothing
+	ln -sf $(notdir $(SBOM)) .cache/bin/cyclonedx-gomod
+	$(GORELEASER) release --snapshot --clean
+
+reproduce: ## build the last commit twice, in different folders, and compare
+	@scripts/reproduce
+
+clean: ## remove what builds, tests and downloads left (bin, dist, .cache)
+	rm -rf bin dist .cache
 
 # What follows is for the targets above.
 
@@ -99,3 +120,10 @@ $(LINT):
 		GOBIN=$(CURDIR)/.cache/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION); \
 		mv .cache/bin/golangci-lint $@; \
 	fi
+
+$(GORELEASER): TOOL := github.com/goreleaser/goreleaser/v2
+$(SBOM): TOOL := github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+$(GORELEASER) $(SBOM):
+	@echo "building $(notdir $@), once; this takes some minutes"
+	GOBIN=$(CURDIR)/.cache/bin/new go install $(TOOL)@$(lastword $(subst -, ,$@))
+	mv .cache/bin/new/* $@
