@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build man test lint layers fmt fmt-check vet check demo chaos differ matrix bench release-check release-snapshot reproduce clean postgres race-compiler
+.PHONY: help build man test lint layers fmt fmt-check vet check demo site reference chaos differ matrix bench release-check release-snapshot reproduce clean postgres race-compiler
 
 # The version of the linter; it is built once into .cache/bin.
 LINT_VERSION := v2.15.0
@@ -59,11 +59,17 @@ fmt: $(LINT) ## format the Go files and their imports
 vet: ## run go vet
 	go vet ./...
 
-check: ## all that has to pass before a change lands: format, vet, lint, layers, build, tests, demo
-	@scripts/steps fmt-check vet build lint test demo
+check: ## all that has to pass before a change lands: format, vet, lint, layers, build, tests, site of the documents, demo
+	@scripts/steps fmt-check vet build lint test site demo
 
 demo: build ## copy a sample database between two throwaway clusters and prove that the copy is equal
 	@scripts/demo
+
+site: ## build the site of the documents into dist/site, and check every link of it
+	@go run ./internal/docs/site
+
+reference: ## write what the code says into docs/reference
+	PGCONVOY_TEST_WRITE_REFERENCE=1 go test -count 1 -run '^TestReference$$' ./internal/docs
 
 chaos: postgres ## break runs of processes at random: make chaos SEEDS=500 SEED=1 (the first seed)
 	PGCONVOY_TEST_CHAOS_SEEDS=$(SEEDS) PGCONVOY_TEST_CHAOS_SEED=$(SEED) PGCONVOY_TEST_CHAOS_POINTS=20 go test -v -count 1 -timeout 12h -parallel $(PARALLEL) $(TESTFLAGS) ./internal/chaos

@@ -100,5 +100,5 @@ func variableHint(name string, known []string) string {
 	if n := nearest(strings.TrimPrefix(name, envPrefix+"_"), short); n != "" {
 		return "did you mean " + envPrefix + "_" + n + "?"
 	}
-	return "docs/cli.md lists the variables; each is named after the setting's path in the file"
+	return "docs/reference/configuration.md lists the variables; each is named after the setting's path in the file"
 }

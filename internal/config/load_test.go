@@ -246,7 +246,7 @@ func TestRuleNamesWhereTheValueWasSet(t *testing.T) {
 func TestUnknownVariables(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, []Problem{
-		{"PGCONVOY_BOGUS", "unknown environment variable, ignored", "docs/cli.md lists the variables; each is named after the setting's path in the file"},
+		{"PGCONVOY_BOGUS", "unknown environment variable, ignored", "docs/reference/configuration.md lists the variables; each is named after the setting's path in the file"},
 		{"PGCONVOY_CAPS_COPYY", "unknown environment variable, ignored", "did you mean PGCONVOY_CAPS_COPY?"},
 		{"PGCONVOY_NATS_PORT_4222_TCP", "unknown environment variable, ignored", "if Kubernetes injected it, set enableServiceLinks: false in the pod's spec"},
 		{"PGCONVOY_SOURCE_URL", "unknown environment variable, ignored", "did you mean PGCONVOY_SOURCE_URI?"},

@@ -32,14 +32,14 @@ const (
 
 	// Headers of a task, so that tools can tell messages apart without
 	// decoding them. Workers trust the envelope alone.
-	HeaderVersion = "Pgconvoy-V"
-	HeaderKind    = "Pgconvoy-Kind"
+	HeaderVersion = "Pgconvoy-V"    // v of the envelope
+	HeaderKind    = "Pgconvoy-Kind" // kind of the envelope
 
 	// Metadata of the stream.
-	MetaRunUID   = "pgconvoy.run_uid"
-	MetaVersion  = "pgconvoy.version"
-	MetaSource   = "pgconvoy.source"
-	MetaTarget   = "pgconvoy.target"
+	MetaRunUID   = "pgconvoy.run_uid"  // tells the run from others of its name
+	MetaVersion  = "pgconvoy.version"  // of the planner that made it
+	MetaSource   = "pgconvoy.source"   // fingerprint of the source
+	MetaTarget   = "pgconvoy.target"   // fingerprint of the target
 	MetaDatabase = "pgconvoy.database" // of this name on both sides, in a run of several
 	MetaFollow   = "pgconvoy.follow"   // true if others come after it
 )

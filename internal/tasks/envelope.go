@@ -7,12 +7,12 @@ const EnvelopeVersion = 1
 // Envelope is the body of a queue message. It names a task of the ledger and
 // nothing else: no SQL, no rows, no credentials.
 type Envelope struct {
-	Version int         `json:"v"`
-	Kind    Kind        `json:"kind"`
-	Run     string      `json:"run"`
-	RunUID  string      `json:"run_uid"`
-	Task    ID          `json:"task"`
-	FP      Fingerprint `json:"fp"`
+	Version int         `json:"v"`       // of this form
+	Kind    Kind        `json:"kind"`    // what the task does
+	Run     string      `json:"run"`     // name of the run
+	RunUID  string      `json:"run_uid"` // tells it from others of that name
+	Task    ID          `json:"task"`    // its name in the ledger
+	FP      Fingerprint `json:"fp"`      // the databases that it is about
 }
 
 // Fingerprint identifies the pair of databases of a run, so that a worker that
