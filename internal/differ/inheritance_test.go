@@ -9,7 +9,8 @@ func (w *world) drawInheritance() {
 		return
 	}
 	parent := &table{name: w.in("i"), columns: w.drawColumns(w.between(1, 3)), child: true}
-	definitions := []string{"id bigint NOT NULL"}
+	// Where a child has a key of its own, pg_dump 18 writes the name of the constraint that it has from its parent without quotes.
+	definitions := []string{"id bigint CONSTRAINT there NOT NULL"}
 	for _, c := range parent.columns {
 		definitions = append(definitions, c.definition())
 	}
