@@ -9,7 +9,7 @@ func (w *world) drawInheritance() {
 		return
 	}
 	parent := &table{name: w.in("i"), columns: w.drawColumns(w.between(1, 3)), child: true}
-	// Where a child has a key of its own, pg_dump 18 writes the name of the constraint that it has from its parent without quotes.
+	// Where a child makes that its own, pg_dump 18 writes the name, which is the parent's, without quotes.
 	definitions := []string{"id bigint CONSTRAINT there NOT NULL"}
 	for _, c := range parent.columns {
 		definitions = append(definitions, c.definition())
