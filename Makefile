@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help build man test lint layers fmt fmt-check vet check demo site reference chaos differ matrix bench release-check release-snapshot reproduce clean postgres race-compiler
+.PHONY: help build man test lint layers fmt fmt-check vet deployments check demo site reference chaos differ matrix bench release-check release-snapshot reproduce clean postgres race-compiler
 
 # The version of the linter; it is built once into .cache/bin.
 LINT_VERSION := v2.15.0
@@ -59,8 +59,11 @@ fmt: $(LINT) ## format the Go files and their imports
 vet: ## run go vet
 	go vet ./...
 
-check: ## all that has to pass before a change lands: format, vet, lint, layers, build, tests, site of the documents, demo
-	@scripts/steps fmt-check vet build lint test site demo
+deployments: postgres $(LINT) ## check the files of deployments/ against the types of their platforms, and run what can run here
+	@LINT=$(CURDIR)/$(LINT) scripts/check-deployments
+
+check: ## all that has to pass before a change lands: format, vet, lint, layers, build, deployments, tests, site of the documents, demo
+	@scripts/steps fmt-check vet build lint deployments test site demo
 
 demo: build ## copy a sample database between two throwaway clusters and prove that the copy is equal
 	@scripts/demo

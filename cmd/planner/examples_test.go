@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,6 +49,26 @@ func TestFullExampleShowsDefaults(t *testing.T) {
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.ElementsMatch(t, settingPaths(t), keysOf(t, text))
+}
+
+// TestDeploymentsNameSettings makes sure that every variable in deployments/ is a
+// setting. deployments/check holds the files against much more, if its modules
+// can be fetched.
+func TestDeploymentsNameSettings(t *testing.T) {
+	variable := regexp.MustCompile(`\bPGCONVOY_[A-Z_]+\b`)
+	known, found := config.Variables(), 0
+	require.NoError(t, filepath.WalkDir("../../deployments", func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, name := range variable.FindAllString(string(text), -1) {
+			found++
+			require.Contains(t, known, name, path)
+		}
+		return err
+	}))
+	require.NotZero(t, found)
 }
 
 // What the users may do is shown by a test of internal/queue, and that a run gets
