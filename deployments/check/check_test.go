@@ -129,8 +129,8 @@ func isSecret(name string) bool {
 // secret returns a value for a variable that the platform fills in.
 func secret(name string) string {
 	switch {
-	case strings.HasSuffix(name, "_URI"):
-		return "postgres://somebody@db.example/shop"
+	case strings.HasSuffix(name, "_URI"): // each of its own, as the two databases are
+		return "postgres://somebody@db.example/" + name
 	case strings.HasSuffix(name, "_URL"):
 		return "tls://nats.example:4222"
 	default:

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,17 +100,45 @@ func TestImageOfWorker(t *testing.T) {
 	require.Less(t, size, int64(20<<20))
 	t.Logf("the image of the worker has %.1f MB", float64(size)/1e6)
 
+	if !confinable() {
+		t.Skip("NOT TESTED: the worker within its image, which takes root and a mount namespace")
+	}
 	out, err := inImage(t, made, "version").Output()
 	require.NoError(t, err)
 	require.Contains(t, string(out), "worker")
 }
 
-// inImage returns the command that runs the image's program.
+// TestStages makes sure that the first stage has what the others copy, and the
+// Go that the module wants.
+func TestStages(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, root())
+	text, err := os.ReadFile("../../go.mod")
+	require.NoError(t, err)
+	_, version, _ := strings.Cut(stage(t, "build").BaseName, "golang:")
+	version, _, _ = strings.Cut(version, "-")
+	require.Contains(t, string(text), "\ngo "+version+".")
+	for _, name := range []string{"planner", "worker"} {
+		for _, command := range stage(t, name).Commands {
+			if c, ok := command.(*instructions.CopyCommand); ok {
+				require.FileExists(t, filepath.Join(rootDir(), c.SourcePaths[0]), name)
+			}
+		}
+	}
+}
+
+// confinable reports whether programs can be run within an image here.
+func confinable() bool {
+	return os.Geteuid() == 0 && exec.Command("unshare", "--mount", "true").Run() == nil
+}
+
+// inImage returns the command that runs the image's program, within the image
+// where that is possible.
 func inImage(t *testing.T, made image, args ...string) *exec.Cmd {
 	t.Helper()
-	if os.Geteuid() != 0 || exec.Command("unshare", "--mount", "true").Run() != nil {
-		t.Skip("NOT TESTED: the worker within its image, which takes root and a mount namespace")
+	args = append(slices.Clone(made.entrypoint), args...)
+	if !confinable() {
+		return exec.CommandContext(t.Context(), filepath.Join(made.root, args[0]), args[1:]...)
 	}
-	args = append([]string{"--mount", "bash", "-c", confine, "confine", made.root, made.user}, append(made.entrypoint, args...)...)
-	return exec.CommandContext(t.Context(), "unshare", args...)
+	return exec.CommandContext(t.Context(), "unshare", append([]string{"--mount", "bash", "-c", confine, "confine", made.root, made.user}, args...)...)
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -170,6 +171,7 @@ func TestPods(t *testing.T) {
 				requireProbes(t, where, container)
 				requireFiles(t, where, c.env(t, container), container)
 			}
+			requireExplained(t, where, c, pod.Spec)
 		}
 		for name, s := range c.services {
 			requireSelected(t, fmt.Sprintf("%s: service %s", overlay, name), c, s)
@@ -203,6 +205,48 @@ func requireFiles(t *testing.T, where string, env map[string]string, container c
 			mounted = mounted || value == m.MountPath || strings.HasPrefix(value, m.MountPath+"/")
 		}
 		require.True(t, mounted, "%s: %s=%s is not below a mounted volume", where, name, value)
+	}
+}
+
+// requireExplained makes sure that docs/deploying.md makes what a pod wants and no
+// overlay has: secrets with their keys, and configuration.
+func requireExplained(t *testing.T, where string, c cluster, spec corev1.PodSpec) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/deploying.md")
+	require.NoError(t, err)
+	want := map[string][]string{} // by what creates it, the files
+	for _, container := range spec.Containers {
+		for _, e := range container.Env {
+			if e.ValueFrom != nil {
+				ref := e.ValueFrom.SecretKeyRef
+				want["secret generic "+ref.Name] = append(want["secret generic "+ref.Name], ref.Key)
+			}
+		}
+		for _, m := range container.VolumeMounts {
+			volume := spec.Volumes[slices.IndexFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Name == m.Name })]
+			create := ""
+			switch {
+			case volume.Secret != nil:
+				create = "secret generic " + volume.Secret.SecretName
+			case volume.ConfigMap != nil && c.configs[volume.ConfigMap.Name].Name == "":
+				create = "configmap " + volume.ConfigMap.Name
+			default:
+				continue
+			}
+			for _, value := range append(container.Args, slices.Collect(maps.Values(c.env(t, container)))...) {
+				if file, ok := strings.CutPrefix(value, m.MountPath+"/"); ok {
+					want[create] = append(want[create], file)
+				}
+			}
+		}
+	}
+	for create, files := range want {
+		_, rest, found := strings.Cut(string(text), "kubectl create "+create+" ")
+		require.True(t, found, "%s: nothing creates %s", where, create)
+		line, _, _ := strings.Cut(rest, "\n")
+		for _, file := range files {
+			require.Regexp(t, `--from-file=(\S*/)?`+regexp.QuoteMeta(file)+`( |$)`, line, where)
+		}
 	}
 }
 
@@ -246,7 +290,11 @@ func TestScaledJobs(t *testing.T) {
 	require.Equal(t, corev1.RestartPolicyNever, ends.Spec.RestartPolicy)
 	ends.Spec.RestartPolicy = stays.Spec.RestartPolicy
 	ends.Spec.Containers[0].Args = stays.Spec.Containers[0].Args
-	require.Equal(t, stays, ends)
+	want, err := yaml.Marshal(stays)
+	require.NoError(t, err)
+	got, err := yaml.Marshal(ends)
+	require.NoError(t, err)
+	require.Equal(t, string(want), string(got))
 
 	lag := build(t, filepath.Join(kubernetesDir, "overlays", "keda-lag")).scaled["pgconvoy-worker"].Spec
 	require.Equal(t, "sum", lag.ScalingStrategy.MultipleScalersCalculation)
