@@ -59,8 +59,8 @@ fmt: $(LINT) ## format the Go files and their imports
 vet: ## run go vet
 	go vet ./...
 
-deployments: postgres $(LINT) ## check the files of deployments/ against the types of their platforms, and run what can run here
-	@LINT=$(CURDIR)/$(LINT) scripts/check-deployments
+deployments: postgres ## check the files of deployments/ against the types of their platforms, and run what can run here
+	@scripts/check-deployments
 
 check: ## all that has to pass before a change lands: format, vet, lint, layers, build, deployments, tests, site of the documents, demo
 	@scripts/steps fmt-check vet build lint deployments test site demo
