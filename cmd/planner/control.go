@@ -93,6 +93,34 @@ func parseCaps(args []string) (map[tasks.Stage]int, error) {
 	return caps, nil
 }
 
+// limitCommand returns the verb limit.
+func limitCommand(app *cli.App) *cobra.Command {
+	return &cobra.Command{
+		Use:   "limit NAME=VALUE …",
+		Short: "Change limits of a run",
+		Long: `limit changes, while the run goes on, what it may ask of the servers and do to them:
+planner limit source.bytes_per_second=50MB target.max_replica_lag=1GB. The names
+are those of the settings below limits; 0 lifts a limit, and automatic=true or
+false changes the automatic mode. Workers know of it within some seconds.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			given, err := config.ParseLimits(args)
+			if err != nil {
+				return err
+			}
+			cfg, logger, err := app.Load(config.Config.ValidateTarget)
+			if err != nil {
+				return err
+			}
+			limits := tasks.Limits{}
+			for name, n := range given {
+				limits[tasks.Limit(name)] = n
+			}
+			return run.Limit(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger}, limits)
+		},
+	}
+}
+
 // retryCommand returns the verb retry.
 func retryCommand(app *cli.App) *cobra.Command {
 	return &cobra.Command{

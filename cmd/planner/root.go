@@ -50,6 +50,7 @@ func newRoot(app *cli.App) *cobra.Command {
 		pauseCommand(app),
 		unpauseCommand(app),
 		scaleCommand(app),
+		limitCommand(app),
 		retryCommand(app),
 		cancelCommand(app),
 		verifyCommand(app),

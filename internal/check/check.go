@@ -28,6 +28,7 @@ type Input struct {
 	Choice         Choice // what is copied of the source
 	Only           tasks.Sections
 	Truncate       bool // the run empties the tables that it finds
+	Limits         tasks.Limits
 
 	// Clones of the source share the reading with it. They are idle connections, too.
 	Clones []*pg.Conn
@@ -139,6 +140,7 @@ func checks() []check {
 		{"partition-exclusions", checkPartitionExclusions, tasks.Sections{schema, indexes, tasks.SectionConstraints}},
 		{"snapshot-age", checkSnapshotAge, nil},
 		{"source-standby", checkSourceStandby, nil},
+		{"limits", checkLimits, nil},
 		{"clones", checkClones, nil},
 		{"source-activity", checkSourceActivity, nil},
 		{"target-sessions", there(checkTargetSessions), nil},

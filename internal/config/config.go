@@ -34,6 +34,8 @@ type Config struct {
 	Caps Stages `yaml:"caps"`
 	// Slots says, per stage, how many tasks one worker process takes at once.
 	Slots Stages `yaml:"slots"`
+	// Limits bound what the run asks of the servers, and what it may do to them.
+	Limits Limits `yaml:"limits"`
 	// Split says which tables are copied in several parts.
 	Split Split `yaml:"split"`
 	// Bundle says which small tables travel together.

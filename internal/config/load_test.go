@@ -128,7 +128,7 @@ grace: 30
 		`planner.yaml:6: caps.blob: must be a single value, not a list`,
 		`planner.yaml:7: split must be a mapping, not a single value | its keys are larger_than, max_parts`,
 		`planner.yaml:9: key "verify" is here again, first in line 8`,
-		`planner.yaml:10: unknown key "nonsense" | known here are run, source, target, source_clones, databases, nats, caps, slots, split, bundle, only, truncate, filter, tables, no_owner, no_acl, no_comments, no_tablespaces, owner_map, tablespace_map, roles, role_passwords, create_database, requirements, verify, pg_bindir, keep_ledger, reports, workers, http, webhook, log, exit_when_idle, linger, grace`,
+		`planner.yaml:10: unknown key "nonsense" | known here are run, source, target, source_clones, databases, nats, caps, slots, limits, split, bundle, only, truncate, filter, tables, no_owner, no_acl, no_comments, no_tablespaces, owner_map, tablespace_map, roles, role_passwords, create_database, requirements, verify, pg_bindir, keep_ledger, reports, workers, http, webhook, log, exit_when_idle, linger, grace`,
 		`planner.yaml:11: keep_ledger: "perhaps" is neither true nor false`,
 		`planner.yaml:12: grace: "30" is not a duration such as 30s or 5m`,
 	}, problemsIn(t, err, path))
@@ -186,7 +186,7 @@ func TestEnvironmentCoversEverySetting(t *testing.T) {
 		"PGCONVOY_NO_OWNER": "true", "PGCONVOY_NO_ACL": "true", "PGCONVOY_NO_COMMENTS": "true", "PGCONVOY_NO_TABLESPACES": "true",
 		"PGCONVOY_OWNER_MAP": "a=b", "PGCONVOY_TABLESPACE_MAP": "a=b", "PGCONVOY_ROLES": "none", "PGCONVOY_ROLE_PASSWORDS": "true", "PGCONVOY_CREATE_DATABASE": "true",
 		"PGCONVOY_LOG_LEVEL": "error", "PGCONVOY_LOG_FORMAT": "json",
-		"PGCONVOY_TABLES": "{app.t: {parts: 7}}", "PGCONVOY_EXIT_WHEN_IDLE": "77s", "PGCONVOY_GRACE": "77s", "PGCONVOY_LINGER": "true",
+		"PGCONVOY_TABLES": "{app.t: {parts: 7}}", "PGCONVOY_LIMITS_AUTOMATIC": "true", "PGCONVOY_EXIT_WHEN_IDLE": "77s", "PGCONVOY_GRACE": "77s", "PGCONVOY_LINGER": "true",
 	}
 	for _, name := range Variables() {
 		value, ok := values[name]

@@ -37,6 +37,7 @@ func (c Config) Validate() error {
 			p.add("caps."+stage, fmt.Sprintf("%d is not between 1 and %d", n, maxPerStage), "a stage without a cap would never run")
 		}
 	}
+	c.limits(&p)
 	c.sizes(&p)
 	c.sections(&p)
 	c.around(&p)

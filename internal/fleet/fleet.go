@@ -94,6 +94,17 @@ func StageNumbers(s config.Stages) map[tasks.Stage]int {
 	return numbers
 }
 
+// LimitNumbers turns configured limits into a map by name, of those that are set.
+func LimitNumbers(l config.Limits) tasks.Limits {
+	numbers := tasks.Limits{}
+	for name, n := range l.All() {
+		if n != 0 {
+			numbers[tasks.Limit(name)] = n
+		}
+	}
+	return numbers
+}
+
 // QueueOptions turns the settings of the queue into its options, for a client
 // with the given role, for example planner.
 func QueueOptions(c config.Config, role string, log *slog.Logger) queue.Options {

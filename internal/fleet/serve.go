@@ -191,7 +191,7 @@ func stay(ctx context.Context, q *queue.Queue, l *ledger.Ledger, o Options, idle
 		return nil
 	case queued > 0:
 		return &GaveUpError{Reason: fmt.Sprintf("%d tasks are queued, and none was given out for %s", queued, idle.Round(time.Second)),
-			Advice: "the run may be paused (planner unpause), or the caps of its stages reached (planner scale)"}
+			Advice: "the run may be paused (planner unpause), held back by limits (planner status), or the caps of its stages reached (planner scale)"}
 	case !o.Linger:
 		return errNothingLeft // what others have in hand is theirs
 	case leased > 0, q.Follow(): // the planner deletes the queue when it comes to the next database

@@ -78,7 +78,7 @@ func ledgerComment(ctx context.Context, c *pg.Conn) (*string, error) {
 }
 
 // ledgerTables are the tables of the ledger; each has a column run.
-const ledgerTables = "run instance intact snapshot lease task need copied measured difference planned skipped archive"
+const ledgerTables = "run instance intact snapshot lease worker task need copied measured difference planned skipped archive"
 
 // DropComparisons removes what comparisons have in the target's ledger, and the
 // ledger if nothing else is in it. It reports whether there was one. The caller

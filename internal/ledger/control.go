@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/pgconvoy/pgconvoy/internal/pg"
@@ -24,16 +25,17 @@ const (
 type Control struct {
 	Paused bool
 	Caps   map[tasks.Stage]int // those that were set by planner scale
+	Limits tasks.Limits        // those that were set by planner limit
 	Wish   Wish
 }
 
 // Control reads how people want the run to go on.
 func (l *Ledger) Control(ctx context.Context, c *pg.Conn) (Control, error) {
 	var k Control
-	var caps []byte
-	err := c.QueryRow(ctx, "SELECT paused, caps::text, wish FROM pgconvoy.run WHERE run = $1", l.run.Name).Scan(&k.Paused, &caps, &k.Wish)
+	var caps, limits []byte
+	err := c.QueryRow(ctx, "SELECT paused, caps::text, limits::text, wish FROM pgconvoy.run WHERE run = $1", l.run.Name).Scan(&k.Paused, &caps, &limits, &k.Wish)
 	if err == nil {
-		err = json.Unmarshal(caps, &k.Caps)
+		err = errors.Join(json.Unmarshal(caps, &k.Caps), json.Unmarshal(limits, &k.Limits))
 	}
 	if err != nil {
 		return k, fmt.Errorf("read what people want of the run: %w", err)

@@ -12,16 +12,16 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// Beat records that the worker is alive and what it has in hand, and returns
+// Beat records that a worker is alive and what it has in hand, and returns
 // what the ledger has for it. c is in no transaction, and is not a task's
 // connection, which is busy. A ledger that is gone is [ErrNoRun].
-func (l *Ledger) Beat(ctx context.Context, c *pg.Conn, worker string, hand []tasks.Lease) (tasks.Orders, error) {
-	n := len(hand)
+func (l *Ledger) Beat(ctx context.Context, c *pg.Conn, p tasks.Pulse) (tasks.Orders, error) {
+	worker, n := p.Worker, len(p.Hand)
 	ids, starts, sourceStarts := make([]string, n), make([]string, n), make([]string, n)
 	pids, sourcePids := make([]int, n), make([]int, n)
 	bytes := make([]int64, n)
 	since, still := make([]float64, n), make([]float64, n)
-	for i, h := range hand {
+	for i, h := range p.Hand {
 		ids[i], pids[i], starts[i] = string(h.Task), h.Target.PID, h.Target.Start
 		sourcePids[i], sourceStarts[i] = h.Source.PID, h.Source.Start
 		bytes[i] = h.Bytes
@@ -38,14 +38,25 @@ func (l *Ledger) Beat(ctx context.Context, c *pg.Conn, worker string, hand []tas
 			source_pid = excluded.source_pid, source_start = excluded.source_start, bytes = excluded.bytes,
 			moved_at = excluded.moved_at, beat_at = excluded.beat_at, since = excluded.since`,
 		l.run.Name, worker, ids, pids, starts, sourcePids, sourceStarts, bytes, since, still)
+	batch.Queue(`INSERT INTO pgconvoy.worker AS w (run, worker, beat_at, bytes_per_second, slowed) VALUES ($1, $2, pg_catalog.clock_timestamp(), $3, $4)
+		ON CONFLICT (run, worker) DO UPDATE SET beat_at = excluded.beat_at, bytes_per_second = excluded.bytes_per_second, slowed = excluded.slowed`,
+		l.run.Name, worker, p.BytesPerSecond, p.Slowed)
 	var o tasks.Orders
 	var uid string
-	batch.Queue(`SELECT r.uid, r.state, coalesce(s.id, 0), coalesce(s.name, ''), coalesce(s.pg_snapshot, '') FROM pgconvoy.run r
-		LEFT JOIN LATERAL (SELECT id, name, pg_snapshot `+currentSnapshot+`) s ON true WHERE r.run = $1`, l.run.Name).
+	var throttle []byte
+	var share *int64
+	var workers int64
+	batch.Queue(`SELECT r.uid, r.state, coalesce(s.id, 0), coalesce(s.name, ''), coalesce(s.pg_snapshot, ''), r.throttle::text, w.share,
+			(SELECT pg_catalog.count(*) FROM pgconvoy.worker x WHERE x.run = r.run AND `+workerAlive+`)
+		FROM pgconvoy.run r LEFT JOIN pgconvoy.worker w ON w.run = r.run AND w.worker = $2
+		LEFT JOIN LATERAL (SELECT id, name, pg_snapshot `+currentSnapshot+`) s ON true WHERE r.run = $1`, l.run.Name, worker).
 		QueryRow(func(row pgx.Row) error {
-			return row.Scan(&uid, &o.Run, &o.Snapshot.ID, &o.Snapshot.Name, &o.Snapshot.Text)
+			return row.Scan(&uid, &o.Run, &o.Snapshot.ID, &o.Snapshot.Name, &o.Snapshot.Text, &throttle, &share, &workers)
 		})
 	err := c.SendBatch(ctx, batch).Close()
+	if err == nil {
+		err = heed(&o, throttle, share, workers)
+	}
 	switch {
 	case errors.Is(err, pgx.ErrNoRows), pg.IsCode(err, "42P01"), pg.IsCode(err, "3F000"), err == nil && uid != l.run.UID:
 		return o, ErrNoRun

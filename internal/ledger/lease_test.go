@@ -30,7 +30,7 @@ func TestBeatTellsWhatIsInHandAndWhatToKeep(t *testing.T) {
 	const id = tasks.ID("copy.public.t000.all")
 	take(t, l, w, id)
 	hand := tasks.Lease{Task: id, Target: tasks.Session(w.Backend()), Source: tasks.Session{PID: 42, Start: "then"}, Bytes: 7, Since: time.Hour, Still: time.Minute}
-	orders, err := l.Beat(t.Context(), c, "w1", []tasks.Lease{hand})
+	orders, err := l.Beat(t.Context(), c, tasks.Pulse{Worker: "w1", Hand: []tasks.Lease{hand}})
 	require.NoError(t, err)
 	require.Equal(t, tasks.Orders{Run: tasks.RunRunning, Snapshot: tasks.SnapshotRef{ID: 1, Name: "00000003-1", Text: "700:701:"}}, orders)
 
@@ -59,16 +59,16 @@ func TestBeatTellsWhatIsInHandAndWhatToKeep(t *testing.T) {
 	require.NoError(t, err)
 	require.Greater(t, holder.Silent, time.Minute)
 
-	_, err = l.Beat(t.Context(), c, "w1", nil)
+	_, err = l.Beat(t.Context(), c, tasks.Pulse{Worker: "w1"})
 	require.NoError(t, err)
 	require.Equal(t, "0", db.Query(t, "SELECT count(*) FROM pgconvoy.lease"), "what is not in hand any more is forgotten")
 	require.NoError(t, l.ReleaseSnapshot(t.Context(), c))
-	orders, err = l.Beat(t.Context(), c, "w1", nil)
+	orders, err = l.Beat(t.Context(), c, tasks.Pulse{Worker: "w1"})
 	require.NoError(t, err)
 	require.Zero(t, orders.Snapshot)
 	rollback(t, w)
 	require.NoError(t, ledger.Drop(t.Context(), c))
-	_, err = l.Beat(t.Context(), c, "w1", nil)
+	_, err = l.Beat(t.Context(), c, tasks.Pulse{Worker: "w1"})
 	require.ErrorIs(t, err, ledger.ErrNoRun)
 }
 
@@ -81,10 +81,10 @@ func TestVanishedWorkers(t *testing.T) {
 	l := create(t, c, fanIn(t, 1)...)
 	const id = tasks.ID("copy.public.t000.all")
 	for _, name := range []string{"w1", "w2"} {
-		_, err := l.Beat(t.Context(), c, name, []tasks.Lease{{Task: id, Target: tasks.Session{PID: 1, Start: name}}})
+		_, err := l.Beat(t.Context(), c, tasks.Pulse{Worker: name, Hand: []tasks.Lease{{Task: id, Target: tasks.Session{PID: 1, Start: name}}}})
 		require.NoError(t, err)
 	}
-	_, err := l.Beat(t.Context(), c, "w3", []tasks.Lease{{Task: id, Target: tasks.Session(c.Backend())}})
+	_, err := l.Beat(t.Context(), c, tasks.Pulse{Worker: "w3", Hand: []tasks.Lease{{Task: id, Target: tasks.Session(c.Backend())}}})
 	require.NoError(t, err)
 	n, err := l.Vanished(t.Context(), c, id, 0)
 	require.NoError(t, err)
@@ -192,10 +192,13 @@ func TestControl(t *testing.T) {
 	require.NoError(t, l.SetPaused(t.Context(), c, true))
 	require.NoError(t, l.SetCaps(t.Context(), c, map[tasks.Stage]int{tasks.StageCopy: 8, tasks.StageIndex: 2}))
 	require.NoError(t, l.SetCaps(t.Context(), c, map[tasks.Stage]int{tasks.StageCopy: 9}))
+	require.NoError(t, l.SetLimits(t.Context(), c, tasks.Limits{tasks.SourceRate: 7, tasks.TargetReplicaLag: 1}))
+	require.NoError(t, l.SetLimits(t.Context(), c, tasks.Limits{tasks.SourceRate: 0}))
 	require.NoError(t, l.SetWish(t.Context(), c, ledger.WishDrain))
 	k, err := l.Control(t.Context(), c)
 	require.NoError(t, err)
-	require.Equal(t, ledger.Control{Paused: true, Caps: map[tasks.Stage]int{tasks.StageCopy: 9, tasks.StageIndex: 2}, Wish: ledger.WishDrain}, k)
+	require.Equal(t, ledger.Control{Paused: true, Caps: map[tasks.Stage]int{tasks.StageCopy: 9, tasks.StageIndex: 2},
+		Limits: tasks.Limits{tasks.SourceRate: 0, tasks.TargetReplicaLag: 1}, Wish: ledger.WishDrain}, k)
 	require.NoError(t, l.Resume(t.Context(), c, "me"))
 	k, err = l.Control(t.Context(), c)
 	require.NoError(t, err)
@@ -209,4 +212,46 @@ func TestControl(t *testing.T) {
 	names, err := ledger.Runs(t.Context(), c)
 	require.NoError(t, err)
 	require.Equal(t, []string{"shop"}, names)
+}
+
+// TestThrottle: workers are told what the limits leave them, also before anybody has
+// divided it.
+func TestThrottle(t *testing.T) {
+	t.Parallel()
+	c := connect(t, pgtest.Target(t).Database(t))
+	l := create(t, c, fanIn(t, 1)...)
+	orders := func(p tasks.Pulse) tasks.Orders {
+		t.Helper()
+		o, err := l.Beat(t.Context(), c, p)
+		require.NoError(t, err)
+		return o
+	}
+	require.Zero(t, orders(tasks.Pulse{Worker: "w1"}).Pace)
+	s, err := l.Status(t.Context(), c)
+	require.NoError(t, err)
+	require.Nil(t, s.Throttle, "there are no limits")
+
+	limits := tasks.Limits{tasks.SourceRate: 1000, tasks.TargetConnections: 9}
+	require.NoError(t, l.SetThrottle(t.Context(), c, tasks.Throttle{Limits: limits}))
+	o := orders(tasks.Pulse{Worker: "w1", BytesPerSecond: 5, Slowed: true})
+	require.Equal(t, tasks.Pace{BytesPerSecond: 1000}, o.Pace)
+	require.True(t, o.Lean)
+	require.Equal(t, tasks.Pace{BytesPerSecond: 500}, orders(tasks.Pulse{Worker: "w2"}).Pace)
+	workers, err := l.Workers(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, []tasks.Pulse{{Worker: "w1", BytesPerSecond: 5, Slowed: true}, {Worker: "w2"}}, workers)
+	require.NoError(t, l.SetShares(t.Context(), c, workers, []int64{900, 100}))
+	require.Equal(t, tasks.Pace{BytesPerSecond: 900}, orders(tasks.Pulse{Worker: "w1"}).Pace)
+	require.Equal(t, tasks.Pace{BytesPerSecond: 100}, orders(tasks.Pulse{Worker: "w2"}).Pace)
+
+	told := tasks.Throttle{Limits: tasks.Limits{tasks.SourceRate: 80}, Held: true, Lowered: []tasks.Lowered{{Stage: tasks.StageCopy, From: 4}}}
+	require.NoError(t, l.SetThrottle(t.Context(), c, told))
+	require.Equal(t, tasks.Pace{BytesPerSecond: 40, Held: true}, orders(tasks.Pulse{Worker: "w1"}).Pace, "a share of another limit is none")
+	s, err = l.Status(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, &told, s.Throttle)
+	_, err = c.Exec(t.Context(), "UPDATE pgconvoy.worker SET beat_at = beat_at - interval '1 minute' WHERE worker = 'w2'")
+	require.NoError(t, err)
+	require.NoError(t, l.SetShares(t.Context(), c, nil, nil))
+	require.Equal(t, tasks.Pace{BytesPerSecond: 80, Held: true}, orders(tasks.Pulse{Worker: "w1"}).Pace, "the other one is forgotten")
 }

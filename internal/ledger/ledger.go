@@ -25,7 +25,7 @@ const Schema = "pgconvoy"
 // number of the layout follows.
 const Marker = "pgconvoy ledger"
 
-const layout = Marker + ", layout 5"
+const layout = Marker + ", layout 6"
 
 //go:embed sql/schema.sql
 var schemaSQL string

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -29,12 +30,21 @@ func (l *Ledger) Status(ctx context.Context, c *pg.Conn) (tasks.RunStatus, error
 }
 
 func (l *Ledger) statusRun(ctx context.Context, c *pg.Conn, s *tasks.RunStatus) error {
-	return c.QueryRow(ctx, `SELECT r.state, r.paused, coalesce(r.planner, ''), r.created_at, pg_catalog.clock_timestamp(),
+	var throttle tasks.Throttle
+	var text []byte
+	err := c.QueryRow(ctx, `SELECT r.state, r.paused, r.throttle::text, coalesce(r.planner, ''), r.created_at, pg_catalog.clock_timestamp(),
 		(SELECT coalesce(pg_catalog.sum(k.rows), 0)::int8 FROM pgconvoy.copied k WHERE k.run = r.run),
 		(SELECT coalesce(pg_catalog.sum(k.bytes), 0)::int8 FROM pgconvoy.copied k WHERE k.run = r.run),
 		(SELECT coalesce(pg_catalog.sum(p.bytes), 0)::int8 FROM pgconvoy.planned p WHERE p.run = r.run)
 		FROM pgconvoy.run r WHERE r.run = $1`, l.run.Name).
-		Scan(&s.State, &s.Paused, &s.Planner, &s.Started, &s.At, &s.Rows, &s.Bytes, &s.TableBytes)
+		Scan(&s.State, &s.Paused, &text, &s.Planner, &s.Started, &s.At, &s.Rows, &s.Bytes, &s.TableBytes)
+	if err == nil {
+		err = json.Unmarshal(text, &throttle)
+	}
+	if err == nil && s.State == tasks.RunRunning && len(throttle.Limits) > 0 {
+		s.Throttle = &throttle
+	}
+	return err
 }
 
 func (l *Ledger) statusKinds(ctx context.Context, c *pg.Conn, s *tasks.RunStatus) error {

@@ -127,7 +127,7 @@ func runGauges() []measure[tasks.RunStatus] {
 			}
 		}},
 		{"pgconvoy_run_bottleneck", "1 for what most tasks in hand wait for, 0 for the others.", []string{"of"}, func(s tasks.RunStatus, set setter) {
-			for _, b := range []tasks.Bottleneck{tasks.ByNobody, tasks.ByLocks, tasks.BySource, tasks.ByNetwork, tasks.ByTarget} {
+			for _, b := range []tasks.Bottleneck{tasks.ByNobody, tasks.ByLocks, tasks.BySource, tasks.ByNetwork, tasks.ByTarget, tasks.ByLimits} {
 				set(one(s.Bottleneck == b), string(b))
 			}
 		}},

@@ -57,6 +57,11 @@ type Conn struct {
 	side    Side
 	backend Backend
 	moved   atomic.Int64
+
+	// Pace, if not nil, is asked for leave whenever rows were read from the connection, and waits as long as that
+	// is to take. It must be set before the connection is used.
+	Pace   func(ctx context.Context, bytes int) error
+	paused atomic.Bool
 }
 
 // Moved returns how many bytes of COPY data, and of large objects, went through
@@ -65,6 +70,20 @@ func (c *Conn) Moved() int64 { return c.moved.Load() }
 
 // Move adds bytes to what [Conn.Moved] returns.
 func (c *Conn) Move(bytes int) { c.moved.Add(int64(bytes)) }
+
+// Paused reports whether the connection is not read from at the moment because
+// [Conn.Pace] waits. It may be called while the connection is in use.
+func (c *Conn) Paused() bool { return c.paused.Load() }
+
+// Paid waits as long as the pace wants for the bytes that were read.
+func (c *Conn) Paid(ctx context.Context, bytes int) error {
+	if c.Pace == nil {
+		return nil
+	}
+	c.paused.Store(true)
+	defer c.paused.Store(false)
+	return c.Pace(ctx, bytes)
+}
 
 // Backend is a server process that serves one session. A process id alone may
 // be of another one by now.

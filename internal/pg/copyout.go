@@ -23,6 +23,7 @@ func CopyOut(ctx context.Context, c *Conn, sql string, to RowSink) (int64, error
 	}
 	in := &messageReader{conn: c.PgConn().Conn(), buf: make([]byte, relayBuffer)}
 	r := &relay{source: in, target: in.conn, moved: c.Move}
+	defer r.paceBy(ctx, c)()
 	stop := context.AfterFunc(ctx, r.abort)
 	rows, err := r.copyOut(sql, to)
 	if !stop() || ctx.Err() != nil {
@@ -38,8 +39,14 @@ func (r *relay) copyOut(sql string, to RowSink) (int64, error) {
 	}
 	left, inRow := 0, false
 	for {
+		unread := in.w - in.r
 		if err := in.fill(); err != nil {
 			return 0, err
+		}
+		if r.pace != nil {
+			if err := r.pace(in.w - in.r - unread); err != nil {
+				return 0, err
+			}
 		}
 		for {
 			if inRow {

@@ -74,6 +74,7 @@ func Relay(ctx context.Context, source, target *Conn, sourceSQL, targetSQL strin
 		moved:  target.Move,
 		sinks:  sinks,
 	}
+	defer r.paceBy(ctx, source)()
 	stop := context.AfterFunc(ctx, r.abort)
 	copied, err := r.run(sourceSQL, targetSQL)
 	if !stop() || ctx.Err() != nil {
@@ -86,8 +87,10 @@ func Relay(ctx context.Context, source, target *Conn, sourceSQL, targetSQL strin
 type relay struct {
 	source   *messageReader
 	target   net.Conn
-	moved    func(bytes int) // told of what the target has taken
-	sinks    []RowSink       // of the COPYs that are still to end
+	moved    func(bytes int)       // told of what the target has taken
+	pace     func(bytes int) error // waits, if rows are not to be moved as fast as they come; nil otherwise
+	unpace   func()                // ends the wait; nil if there is none
+	sinks    []RowSink             // of the COPYs that are still to end
 	copies   []Copied
 	current  Copied          // of the COPY in progress
 	binary   bool            // its format
@@ -121,8 +124,28 @@ func (r *relay) run(sourceSQL, targetSQL string) ([]Copied, error) {
 	return r.outcome(sink, pumpErr)
 }
 
-// abort makes every pending read and write on both connections return.
+// paceBy makes the relay move rows no faster than the source's pace lets it. The
+// returned function is to be called at its end.
+func (r *relay) paceBy(ctx context.Context, source *Conn) (stop func()) {
+	if source.Pace == nil {
+		return func() {}
+	}
+	ctx, r.unpace = context.WithCancel(ctx)
+	r.pace = func(bytes int) error {
+		if err := source.Paid(ctx, bytes); err != nil {
+			return os.ErrDeadlineExceeded // as every other wait that is aborted
+		}
+		return nil
+	}
+	return r.unpace
+}
+
+// abort makes every pending read and write on both connections return, and every
+// wait for the pace.
 func (r *relay) abort() {
+	if r.unpace != nil {
+		r.unpace()
+	}
 	past := time.Unix(1, 0)
 	_ = r.source.conn.SetDeadline(past)
 	_ = r.target.SetDeadline(past)
@@ -230,6 +253,11 @@ func (r *relay) pump() error {
 				return r.writeErr
 			}
 			r.moved(int(n))
+			if r.pace != nil {
+				if err := r.pace(int(n)); err != nil {
+					return err
+				}
+			}
 		}
 		if ready {
 			return r.endOfSource()

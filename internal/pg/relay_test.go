@@ -479,3 +479,38 @@ func TestRelayServerCrashes(t *testing.T) {
 	require.Equal(t, pg.Target, err.Side, "%v", err)
 	require.Equal(t, pg.Transient, pg.Classify(err), "%v", err)
 }
+
+// TestRelayPace: everything that passes is paid for, and who waits for leave to go on
+// hears that the target has ended.
+func TestRelayPace(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "CREATE TABLE public.a (n int, t text)")
+	paid := int64(0)
+	p.source.Pace = func(_ context.Context, bytes int) error {
+		paid += int64(bytes)
+		return nil
+	}
+	p.begin(t)
+	copied, err := pg.Relay(t.Context(), p.source, p.target, "COPY (SELECT generate_series(1, 10000), repeat('x', 100)) TO STDOUT", "COPY public.a FROM STDIN")
+	require.NoError(t, err)
+	require.Equal(t, copied[0].Bytes+5*copied[0].Rows+5, paid, "each row with its header, and CopyDone")
+	require.False(t, p.source.Paused())
+
+	p.source, p.target = connect(t, pg.Source, p.src.URI()), connect(t, pg.Target, p.dst.URI())
+	held := make(chan bool, 1)
+	p.source.Pace = func(ctx context.Context, _ int) error {
+		held <- p.source.Paused()
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	target := p.target.PgConn().PID()
+	watch := make(chan bool, 1)
+	go func() {
+		watch <- <-held
+		p.dst.Exec(t, fmt.Sprintf("SELECT pg_terminate_backend(%d)", target))
+	}()
+	failed := p.fail(t, endless, "COPY public.a FROM STDIN")
+	require.True(t, <-watch)
+	require.Equal(t, pg.Target, failed.Side)
+	require.True(t, pg.IsCode(failed, "57P01"), "%v", failed)
+}

@@ -58,13 +58,13 @@ func (q *Queue) Scale(ctx context.Context, caps map[tasks.Stage]int) error {
 	return nil
 }
 
-// Pause stops handing out tasks, of every stage, until Unpause; it outlives
-// planners and restarts of a server that keeps the queue in files. What is in
-// flight goes on and may be answered, and tasks may be published. It is
-// idempotent; after an error some stages may be paused.
-func (q *Queue) Pause(ctx context.Context) error {
+// Pause stops handing out tasks of the stages, of every stage if none is given,
+// until Unpause; it outlives planners and restarts of a server that keeps the queue
+// in files. What is in flight goes on and may be answered, and tasks may be
+// published. It is idempotent; after an error some stages may be paused.
+func (q *Queue) Pause(ctx context.Context, stages ...tasks.Stage) error {
 	until := time.Now().AddDate(pauseYears, 0, 0)
-	err := q.eachStage(ctx, tasks.Stages(), func(ctx context.Context, info *jetstream.ConsumerInfo) error {
+	err := q.eachStage(ctx, orAll(stages), func(ctx context.Context, info *jetstream.ConsumerInfo) error {
 		_, err := q.conn.js.PauseConsumer(ctx, q.stream, info.Name, until)
 		return err
 	})
@@ -74,11 +74,11 @@ func (q *Queue) Pause(ctx context.Context) error {
 	return nil
 }
 
-// Unpause hands out tasks again. A slot that has waited meanwhile may get one
+// Unpause hands out tasks of the stages, or of all, again. A slot that has waited meanwhile may get one
 // only with the server's next sign of life, up to five seconds later. It is
 // idempotent; after an error some stages may still be paused.
-func (q *Queue) Unpause(ctx context.Context) error {
-	err := q.eachStage(ctx, tasks.Stages(), func(ctx context.Context, info *jetstream.ConsumerInfo) error {
+func (q *Queue) Unpause(ctx context.Context, stages ...tasks.Stage) error {
+	err := q.eachStage(ctx, orAll(stages), func(ctx context.Context, info *jetstream.ConsumerInfo) error {
 		_, err := q.conn.js.ResumeConsumer(ctx, q.stream, info.Name)
 		return err
 	})
@@ -86,6 +86,13 @@ func (q *Queue) Unpause(ctx context.Context) error {
 		return fmt.Errorf("unpause run %s: %w", q.run, err)
 	}
 	return nil
+}
+
+func orAll(stages []tasks.Stage) []tasks.Stage {
+	if len(stages) == 0 {
+		return tasks.Stages()
+	}
+	return stages
 }
 
 // eachStage does something with the consumer of each stage, after it has made

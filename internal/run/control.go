@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/pgconvoy/pgconvoy/internal/fleet"
@@ -14,21 +15,43 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// applyControl makes the queue what people want it to be, where that is not
-// what was applied before.
-func applyControl(ctx context.Context, q *queue.Queue, before, now ledger.Control) error {
-	if !maps.Equal(before.Caps, now.Caps) {
-		if err := q.Scale(ctx, now.Caps); err != nil {
+// regime is how tasks are given out.
+type regime struct {
+	paused []tasks.Stage
+	caps   map[tasks.Stage]int // where they are not those that the queue was made with
+}
+
+// regimeOf is what people want, without limits.
+func regimeOf(c ledger.Control) regime {
+	r := regime{caps: c.Caps}
+	if c.Paused {
+		r.paused = tasks.Stages()
+	}
+	return r
+}
+
+// apply makes the queue what it is to be, where that is not what was applied
+// before.
+func (r regime) apply(ctx context.Context, q *queue.Queue, before regime) error {
+	if !maps.Equal(before.caps, r.caps) {
+		if err := q.Scale(ctx, r.caps); err != nil {
 			return err
 		}
 	}
-	switch {
-	case now.Paused && !before.Paused:
-		return q.Pause(ctx)
-	case before.Paused && !now.Paused:
-		return q.Unpause(ctx)
+	if stages := except(r.paused, before.paused); len(stages) > 0 {
+		if err := q.Pause(ctx, stages...); err != nil {
+			return err
+		}
+	}
+	if stages := except(before.paused, r.paused); len(stages) > 0 {
+		return q.Unpause(ctx, stages...)
 	}
 	return nil
+}
+
+// except returns the stages that are not among the others.
+func except(stages, others []tasks.Stage) []tasks.Stage {
+	return slices.DeleteFunc(slices.Clone(stages), func(s tasks.Stage) bool { return slices.Contains(others, s) })
 }
 
 // Pause stops the dispatch of tasks; those in hand are finished. Unpause goes on.
@@ -46,6 +69,12 @@ func Unpause(ctx context.Context, o Options) error {
 // Scale changes how many tasks of the stages run at once in the whole fleet.
 func Scale(ctx context.Context, o Options, caps map[tasks.Stage]int) error {
 	return change(ctx, o, func(ctx context.Context, l *ledger.Ledger, c *pg.Conn) error { return l.SetCaps(ctx, c, caps) })
+}
+
+// Limit changes limits of the run. The planner of the run keeps them, and where none is
+// alive, the one that resumes it.
+func Limit(ctx context.Context, o Options, limits tasks.Limits) error {
+	return change(ctx, o, func(ctx context.Context, l *ledger.Ledger, c *pg.Conn) error { return l.SetLimits(ctx, c, limits) })
 }
 
 // change records what somebody wants of an unfinished run, and applies it to the
@@ -76,7 +105,7 @@ func change(ctx context.Context, o Options, record func(context.Context, *ledger
 	if err != nil {
 		return err
 	}
-	return onQueue(ctx, o, func(q *queue.Queue) error { return applyControl(ctx, q, before, now) })
+	return onQueue(ctx, o, func(q *queue.Queue) error { return regimeOf(now).apply(ctx, q, regimeOf(before)) })
 }
 
 // unfinished opens the ledger of a run that is not complete.
@@ -179,7 +208,7 @@ func Cancel(ctx context.Context, o Options, how Cancellation) error {
 	if how.Now {
 		wish = ledger.WishCancel
 	}
-	if err := l.SetWish(ctx, target, wish); err != nil {
+	if err := errors.Join(l.SetWish(ctx, target, wish), l.LetGo(ctx, target)); err != nil {
 		return err
 	}
 	if err := stopWork(ctx, o, l, target, how); err != nil {

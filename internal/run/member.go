@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 
 	"github.com/pgconvoy/pgconvoy/internal/ledger"
 	"github.com/pgconvoy/pgconvoy/internal/pg"
@@ -22,10 +23,10 @@ type member struct {
 // shared is what the runs about several databases, which come one after the other,
 // have in common.
 type shared struct {
-	conn *queue.Conn         // nil until the first of them needs it
-	stop func()              // ends it
-	caps map[tasks.Stage]int // that planner scale has set
-	said map[string]bool     // what a person was told already
+	conn *queue.Conn     // nil until the first of them needs it
+	stop func()          // ends it
+	set  ledger.Control  // the caps and limits that planner scale and planner limit have set
+	said map[string]bool // what a person was told already
 
 	unreported bool // the report of one could not be written
 }
@@ -73,12 +74,12 @@ func (m *member) identify(run tasks.RunID) tasks.RunID {
 	return run
 }
 
-// inherit gives a run the caps that people have set for the one before.
+// inherit gives a run the caps and limits that people have set for the one before.
 func (m *member) inherit(ctx context.Context, l *ledger.Ledger, target *pg.Conn) error {
-	if m == nil || len(m.shared.caps) == 0 {
+	if m == nil || len(m.shared.set.Caps)+len(m.shared.set.Limits) == 0 {
 		return nil
 	}
-	return l.SetCaps(ctx, target, m.shared.caps)
+	return errors.Join(l.SetCaps(ctx, target, m.shared.set.Caps), l.SetLimits(ctx, target, m.shared.set.Limits))
 }
 
 // bequeath keeps them for the next one.
@@ -87,7 +88,7 @@ func (m *member) bequeath(ctx context.Context, l *ledger.Ledger, target *pg.Conn
 		return nil
 	}
 	control, err := l.Control(ctx, target)
-	m.shared.caps = control.Caps
+	m.shared.set = control
 	return err
 }
 

@@ -3,7 +3,9 @@ package run
 import (
 	"github.com/pgconvoy/pgconvoy/internal/check"
 	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/fleet"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
+	"github.com/pgconvoy/pgconvoy/internal/throttle"
 )
 
 // plannerSessions is how many sessions the planner has on each side: on the source
@@ -22,11 +24,21 @@ func sessions(o Options) []tasks.Sessions {
 	if o.member != nil {
 		onTarget++
 	}
+	onSource, limits := plannerSessions, fleet.LimitNumbers(c.Limits)
+	if len(throttle.Bounds(limits)) > 0 {
+		onSource++ // to look how the server is
+	}
 	reading := func(s config.Stages) int { return s.Copy + s.Blob + s.Misc }
+	within := func(n int, l tasks.Limit) int {
+		if most := limits[l]; most > 0 {
+			return min(n, int(most))
+		}
+		return n
+	}
 	most := atOnce(c)
 	return []tasks.Sessions{
-		{Side: tasks.SideSource, Planner: plannerSessions, Tasks: reading(c.Caps), Process: reading(most) + 1},
-		{Side: tasks.SideTarget, Planner: onTarget, Tasks: c.Caps.Total(), Process: most.Total() + 1},
+		{Side: tasks.SideSource, Planner: onSource, Tasks: within(reading(c.Caps), tasks.SourceConnections), Process: within(reading(most), tasks.SourceConnections) + 1},
+		{Side: tasks.SideTarget, Planner: onTarget, Tasks: within(c.Caps.Total(), tasks.TargetConnections), Process: within(most.Total(), tasks.TargetConnections) + 1},
 	}
 }
 

@@ -207,7 +207,7 @@ func (p *Prepared) beginPreflight(ctx context.Context) (*check.Preflight, error)
 		Source: p.source, Target: p.target, Connections: neededSessions(p.Options), Tools: p.tools, ToolsErr: toolsErr,
 		Around: p.around, Roles: p.Config.Roles != config.RolesNone, RolePasswords: p.Config.RolePasswords,
 		Choice: check.Choice{Scope: p.scope, Without: p.without, Found: found}, Only: p.only, Truncate: p.Config.Truncate, Clones: p.clones,
-		Absent: p.member.missing(),
+		Absent: p.member.missing(), Limits: fleet.LimitNumbers(p.Config.Limits),
 	})
 }
 

@@ -248,9 +248,10 @@ type running struct {
 	guard    guard
 	released bool // the snapshot: every row is read
 	hard     bool // what the snapshot shows is known to be on the source's disk
-	applied  ledger.Control
-	failed   int // tasks, at the last look
-	open     int // tasks that are neither done nor failed, at the last look
+	applied  regime
+	throttling
+	failed int // tasks, at the last look
+	open   int // tasks that are neither done nor failed, at the last look
 	watcher
 	announced
 
@@ -317,11 +318,7 @@ func (r *running) openStream(ctx context.Context) error {
 	if r.keeper != nil {
 		r.keeper.Join(q)
 	}
-	control, err := r.ledger.Control(ctx, r.prepared.target)
-	if err != nil {
-		return err
-	}
-	return applyControl(ctx, q, ledger.Control{Paused: !control.Paused}, control)
+	return r.govern(ctx, q)
 }
 
 // current returns the queue, and a channel that is closed when another one
@@ -386,6 +383,11 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 	if runErr == nil {
 		runErr = r.complete(ctx)
 		target = r.prepared.target
+	}
+	if r.told.Held {
+		if err := r.ledger.LetGo(ctx, target); err != nil {
+			r.Log.Warn("copies may stand still until the run is resumed", "err", err)
+		}
 	}
 	if q != nil {
 		r.leaveQueue(ctx, target, q, runErr)

@@ -49,7 +49,10 @@ var errRenewed = errors.New("queue was made anew")
 
 func (r *running) watchOver(ctx context.Context, ends <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	defer func() {
+		cancel()
+		r.endLooking()
+	}()
 	reconcile := time.NewTicker(reconcileEvery)
 	defer reconcile.Stop()
 	look := time.NewTicker(lookEvery)
@@ -84,6 +87,8 @@ func (r *running) watchOver(ctx context.Context, ends <-chan struct{}) error {
 		case answer := <-workers:
 			workers = nil
 			err = r.watch(ctx, answer)
+		case seen := <-r.looking(ctx):
+			err = r.judge(ctx, seen)
 		case _, ok := <-ends:
 			if !ok {
 				ends = nil
@@ -315,12 +320,14 @@ func (r *running) obey(ctx context.Context) error {
 		return errCancelled
 	}
 	q, _ := r.current()
-	err = applyControl(ctx, q, r.applied, control)
+	wanted := r.limited(control)
+	err = wanted.apply(ctx, q, r.applied)
 	if (isPassing(err) || errors.Is(err, queue.ErrGone)) && ctx.Err() == nil {
 		return nil // at the next look, or when the queue is made anew
 	}
 	if err == nil {
-		r.applied = control
+		r.applied = wanted
+		err = r.tell(ctx)
 	}
 	return err
 }

@@ -55,6 +55,7 @@ func (r *running) watch(ctx context.Context, workers fleetAnswer) error {
 		return err
 	}
 	r.seen = s
+	r.note(s)
 	r.warn(append(s.Stalls(), s.Warnings...))
 	r.announceStalls(s.Running)
 	q, _ := r.current()
@@ -245,6 +246,9 @@ func lookBusy(ctx context.Context, s *tasks.RunStatus, source, target *pg.Conn) 
 	}
 	if !s.Paused {
 		s.Bottleneck = bottleneckOf(s.Tasks[tasks.Ready], here, there)
+	}
+	if t := s.Throttle; t != nil && (t.Held || s.Bottleneck == tasks.ByNetwork && t.Limits[tasks.SourceRate] > 0) {
+		s.Bottleneck = tasks.ByLimits
 	}
 	return nil
 }

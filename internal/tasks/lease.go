@@ -42,8 +42,18 @@ type SnapshotRef struct {
 	Timeline, LSN string
 }
 
+// Pulse is what a worker process says of itself, every few seconds.
+type Pulse struct {
+	Worker         string  // the name of the process
+	Hand           []Lease // what it has in hand
+	BytesPerSecond int64   // of rows, since the last time
+	Slowed         bool    // it could have moved more, had its pace let it
+}
+
 // Orders are what a worker process is told whenever it says that it is alive.
 type Orders struct {
 	Run      RunState
 	Snapshot SnapshotRef // to be kept alive; zero if no row will be read any more
+	Pace     Pace        // of all its copies together
+	Lean     bool        // no session is to be kept that no task uses
 }

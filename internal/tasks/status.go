@@ -121,7 +121,8 @@ type RunStatus struct {
 	Failures   []Failure      `json:"failures"`
 	Warnings   []string       `json:"warnings,omitempty"`
 	Bottleneck Bottleneck     `json:"bottleneck,omitempty"`
-	Stalled    int            `json:"stalled,omitempty"` // running tasks that do not get on
+	Throttle   *Throttle      `json:"throttle,omitempty"` // nil without limits
+	Stalled    int            `json:"stalled,omitempty"`  // running tasks that do not get on
 
 	Busy map[string]Busy `json:"busy,omitempty"` // what the sessions of workers do, by side; none of a side that nobody has looked at
 	Crew *Crew           `json:"crew,omitempty"` // nil if nobody has reckoned
@@ -155,6 +156,7 @@ const (
 	BySource  Bottleneck = "source"  // the target waits for rows that the source has not sent
 	ByNetwork Bottleneck = "network" // both wait: the way between them, or the workers
 	ByTarget  Bottleneck = "target"  // it works: rows, indexes, constraints
+	ByLimits  Bottleneck = "limits"  // rows are not to be moved faster
 )
 
 // Public returns what those may see of the status who reach the queue and not the

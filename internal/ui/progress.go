@@ -92,7 +92,8 @@ func (p *Progress) Frame(s tasks.RunStatus, columns, rows int) []string {
 	if n := s.Tasks[tasks.Failed]; n > 0 {
 		below = append(below, p.paint(red, fmt.Sprintf("! %d failed: planner status says why", n)))
 	}
-	for _, w := range s.Warnings[:min(len(s.Warnings), 3)] {
+	warnings := slices.Concat(s.Throttle.Warnings(), s.Warnings)
+	for _, w := range warnings[:min(len(warnings), 3)] {
 		below = append(below, p.paint(yellow, "! "+oneLine(w)))
 	}
 	room := max(min(rows-len(lines)-len(below)-3, shownRunning), 1)

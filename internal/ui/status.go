@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,9 @@ func Status(w io.Writer, form string, s tasks.RunStatus) error {
 		s.Run, s.RunUID, state, s.Tasks[tasks.Done], total, s.Tasks[tasks.Failed], Count(s.Rows), Bytes(s.Bytes), Bytes(s.TableBytes))
 	fmt.Fprintf(w, "began %s ago; planner %s\n", Duration(s.At.Sub(s.Started)), orNone(s.Planner))
 	fmt.Fprintln(w, snapshotLine(s.Snapshot))
+	if s.Throttle != nil {
+		fmt.Fprintf(w, "limits: %s\n", orNone(s.Throttle.Limits.String()))
+	}
 	fmt.Fprintln(w)
 	t := table{head: []string{"kind of task", " pending", " ready", " done", " failed"}}
 	for _, k := range s.Kinds {
@@ -46,7 +50,7 @@ func Status(w io.Writer, form string, s tasks.RunStatus) error {
 	for _, f := range s.Failures {
 		fmt.Fprintf(w, "failed: %s (attempts: %d): %s\n", f.Task, f.Attempts, oneLine(f.Reason))
 	}
-	for _, warning := range append(s.Stalls(), s.Warnings...) {
+	for _, warning := range slices.Concat(s.Throttle.Warnings(), s.Stalls(), s.Warnings) {
 		if _, err := fmt.Fprintf(w, "warning: %s\n", oneLine(warning)); err != nil {
 			return fmt.Errorf("write status: %w", err)
 		}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // JSON is the name of the output form that is for programs; every other name
@@ -29,24 +31,7 @@ func writeJSON(w io.Writer, v any) error {
 }
 
 // Bytes shows a number of bytes with three significant digits: 1.23 GB.
-func Bytes(n int64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	value, prefix := float64(n)/unit, 0
-	for value >= 999.5 && prefix < 4 {
-		value /= unit
-		prefix++
-	}
-	switch {
-	case value < 9.995:
-		return fmt.Sprintf("%.2f %cB", value, "kMGTP"[prefix])
-	case value < 99.95:
-		return fmt.Sprintf("%.1f %cB", value, "kMGTP"[prefix])
-	}
-	return fmt.Sprintf("%.0f %cB", value, "kMGTP"[prefix])
-}
+func Bytes(n int64) string { return tasks.Size(n) }
 
 // Count shows a number with thousands apart: 1 234 567.
 func Count(n int64) string {

@@ -328,8 +328,8 @@ func TestSilentWorkerLosesItsTask(t *testing.T) {
 	observer, err := pg.Connect(t.Context(), pg.Options{Side: pg.Target, URI: b.dst.URI()})
 	require.NoError(t, err)
 	defer observer.Discard()
-	_, err = b.ledger.Beat(t.Context(), observer, "frozen", []tasks.Lease{{
-		Task: copied.ID, Target: tasks.Session(frozen.Backend()), Source: tasks.Session(reading.Backend())}})
+	_, err = b.ledger.Beat(t.Context(), observer, tasks.Pulse{Worker: "frozen", Hand: []tasks.Lease{{
+		Task: copied.ID, Target: tasks.Session(frozen.Backend()), Source: tasks.Session(reading.Backend())}}})
 	require.NoError(t, err)
 	b.finish(t)
 	require.Equal(t, "done", b.state(t, copied.ID))

@@ -66,6 +66,11 @@ func (h *hand) moved() int64 {
 	return n
 }
 
+// paused reports whether the task waits because rows are not to be moved faster.
+func (h *hand) paused() bool {
+	return h.source != nil && h.source.Paused() || h.clone != nil && h.clone.Paused()
+}
+
 // lease returns what the ledger is told of the task; ok is false while it has
 // no session on the target.
 func (h *hand) lease(now time.Time) (l tasks.Lease, ok bool) {
@@ -74,7 +79,7 @@ func (h *hand) lease(now time.Time) (l tasks.Lease, ok bool) {
 	if h.target == nil {
 		return l, false
 	}
-	if n := h.moved(); n != h.seen || h.grownAt.IsZero() {
+	if n := h.moved(); n != h.seen || h.grownAt.IsZero() || h.paused() { // it does not stall if it is not to move
 		h.seen, h.grownAt = n, now
 	}
 	l = tasks.Lease{Task: h.task, Target: tasks.Session(h.target.Backend()), Bytes: h.seen, Since: now.Sub(h.since), Still: now.Sub(h.grownAt)}

@@ -112,6 +112,9 @@ func (w *largeObjectWriter) copyHeads(ctx context.Context, source *pg.Conn, spec
 			return fmt.Errorf("list large objects: %w", err)
 		}
 		w.add(o)
+		if err := source.Paid(ctx, len(o.Head)); err != nil {
+			return err
+		}
 		if len(w.oids) >= largeObjectBatch || w.held >= largeObjectPiece {
 			if err := w.flush(ctx); err != nil {
 				return err
@@ -169,6 +172,9 @@ func (w *largeObjectWriter) copyRest(ctx context.Context, source *pg.Conn, oid u
 		for offset := int64(largeObjectHead); ; offset += largeObjectPiece {
 			var piece []byte
 			err := source.QueryRow(ctx, "SELECT pg_catalog.lo_get($1, $2, $3)", oid, offset, largeObjectPiece).Scan(&piece)
+			if err == nil {
+				err = source.Paid(ctx, len(piece))
+			}
 			if err != nil {
 				return err
 			}

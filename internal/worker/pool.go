@@ -15,6 +15,7 @@ type pool struct {
 
 	mu     sync.Mutex
 	idle   []idleConn
+	lean   bool // keep none that is not in use
 	closed bool
 }
 
@@ -48,7 +49,7 @@ func (p *pool) get(ctx context.Context) (*pg.Conn, error) {
 // put takes back a connection that is not in a transaction.
 func (p *pool) put(c *pg.Conn) {
 	p.mu.Lock()
-	if !p.closed && !c.IsClosed() {
+	if !p.closed && !p.lean && !c.IsClosed() {
 		p.idle = append(p.idle, idleConn{c, time.Now()})
 		c = nil
 	}
@@ -58,12 +59,30 @@ func (p *pool) put(c *pg.Conn) {
 	}
 }
 
+// keep says whether connections that are not in use are kept.
+func (p *pool) keep(idle bool) {
+	p.mu.Lock()
+	p.lean = !idle
+	p.mu.Unlock()
+	if !idle {
+		p.drop()
+	}
+}
+
 // close closes the idle connections; those in use are closed when they are put
 // back.
 func (p *pool) close() {
 	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.drop()
+}
+
+// drop closes the idle connections.
+func (p *pool) drop() {
+	p.mu.Lock()
 	idle := p.idle
-	p.idle, p.closed = nil, true
+	p.idle = nil
 	p.mu.Unlock()
 	for _, c := range idle {
 		c.conn.Discard()

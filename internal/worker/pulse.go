@@ -15,6 +15,7 @@ import (
 // task is in hand before the ledger is told of it.
 const (
 	beatEvery = 5 * time.Second
+	beatPaced = 2 * time.Second // while there is a pace to keep, which changes with what others do
 	beatLook  = time.Second
 	beatBound = 15 * time.Second
 )
@@ -38,6 +39,7 @@ type pulse struct {
 	told  map[*hand]bool    // hands that the ledger knows of
 	bytes int64             // at the last beat
 	rate  atomic.Int64      // bytes per second between the last two beats
+	pace  tasks.Pace        // as it was ordered last
 	lost  bool              // the snapshot was not to be had at the last beat
 	run   tasks.SnapshotRef // the snapshot at the last beat
 
@@ -63,7 +65,11 @@ func (p *pulse) beatOn(ctx context.Context) {
 	for {
 		now := time.Now()
 		p.turned.Store(now.UnixNano())
-		if now.Sub(p.last) >= min(beatEvery, p.w.queue.AckWait()/4) || p.untold(now) {
+		every := min(beatEvery, p.w.queue.AckWait()/4)
+		if p.pace != (tasks.Pace{}) {
+			every = min(every, beatPaced)
+		}
+		if now.Sub(p.last) >= every || p.untold(now) {
 			p.beat(ctx, now)
 		}
 		select {
@@ -105,6 +111,12 @@ func (p *pulse) beat(ctx context.Context, now time.Time) {
 		p.w.keeper.Beat(ctx) // the source may be well
 		return
 	}
+	if orders.Pace != p.pace {
+		p.w.o.Log.Debug("pace is ordered", "bytes_per_second", orders.Pace.BytesPerSecond, "held", orders.Pace.Held)
+	}
+	p.pace = orders.Pace
+	p.w.pacer.set(orders.Pace)
+	p.w.keepIdle(!orders.Lean)
 	p.keep(ctx, orders.Snapshot)
 	if p.lost && orders.Snapshot.ID != 0 {
 		trouble = noSnapshot
@@ -133,7 +145,9 @@ func (p *pulse) tell(ctx context.Context, now time.Time) (tasks.Orders, error) {
 		p.bytes = total
 	}
 	p.last, p.told = now, told
-	return p.w.ledger.Beat(ctx, p.conn, p.w.o.Name, leases)
+	return p.w.ledger.Beat(ctx, p.conn, tasks.Pulse{
+		Worker: p.w.o.Name, Hand: leases, BytesPerSecond: p.rate.Load(), Slowed: p.w.pacer.slowed(),
+	})
 }
 
 // keep makes this process one of those that keep the snapshot alive, or lets go

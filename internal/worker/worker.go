@@ -89,7 +89,7 @@ type Facts interface {
 
 // Leases are who has what in hand.
 type Leases interface {
-	Beat(ctx context.Context, c *pg.Conn, worker string, hand []tasks.Lease) (tasks.Orders, error)
+	Beat(ctx context.Context, c *pg.Conn, p tasks.Pulse) (tasks.Orders, error)
 	Holder(ctx context.Context, c *pg.Conn, id tasks.ID) (h tasks.Holder, ok bool, err error)
 	Vanished(ctx context.Context, c *pg.Conn, id tasks.ID, silent time.Duration) (int, error)
 }
@@ -132,6 +132,7 @@ type Worker struct {
 	running  atomic.Int32  // tasks
 	hands    hands
 	pulse    *pulse
+	pacer    pacer
 	started  time.Time
 	draining atomic.Bool
 }
@@ -151,7 +152,6 @@ func New(o Options, q Queue, l Ledger, k Keeper) *Worker {
 	statements := runStatements{}
 	w := &Worker{
 		o: o, queue: q, ledger: l, run: l.Run(), keeper: k, started: time.Now(),
-		source:   &pool{open: o.Source},
 		target:   &pool{open: o.Target},
 		activity: make(chan struct{}, 1),
 		handlers: map[tasks.Kind]Handler{
@@ -171,8 +171,9 @@ func New(o Options, q Queue, l Ledger, k Keeper) *Worker {
 			tasks.KindVerify:        verifyTables{},
 		},
 	}
+	w.source = &pool{open: w.paced(o.Source)}
 	for _, open := range o.Clones {
-		w.clones = append(w.clones, &pool{open: open})
+		w.clones = append(w.clones, &pool{open: w.paced(open)})
 	}
 	w.turn.Store(rand.Uint32()) // or every process would begin with the same one
 	w.pulse = &pulse{w: w}
@@ -231,6 +232,13 @@ func (w *Worker) Run(ctx context.Context, idle time.Duration) error {
 		})
 	}
 	return group.Wait()
+}
+
+// keepIdle says whether sessions that no task uses are kept.
+func (w *Worker) keepIdle(keep bool) {
+	for _, p := range append([]*pool{w.source, w.target}, w.clones...) {
+		p.keep(keep)
+	}
 }
 
 // startPulse begins to tell the ledger of this process; the returned function

@@ -1,5 +1,5 @@
 CREATE SCHEMA pgconvoy;
-COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 5';
+COMMENT ON SCHEMA pgconvoy IS 'pgconvoy ledger, layout 6';
 -- One row for each run that the target knows of: a copy, and a comparison beside it.
 CREATE TABLE pgconvoy.run (
     run text PRIMARY KEY,           -- name of the run; that of a comparison ends in :verify
@@ -16,6 +16,8 @@ CREATE TABLE pgconvoy.run (
     planner text,                   -- host/pid of the last planner that owned the run
     paused bool NOT NULL DEFAULT false, -- nothing is given out
     caps jsonb NOT NULL DEFAULT '{}',   -- by stage, where planner scale has set one
+    limits jsonb NOT NULL DEFAULT '{}', -- by name, where planner limit has set one
+    throttle jsonb NOT NULL DEFAULT '{}',   -- what limits do to the run, as its planner has last said
     wish text NOT NULL DEFAULT '',  -- drain or now: somebody wants the run cancelled
     inconsistent text,              -- why rows may be of different snapshots, by a person's explicit word
     created_at timestamptz NOT NULL DEFAULT now(),  -- when the ledger was written
@@ -62,6 +64,16 @@ CREATE UNLOGGED TABLE pgconvoy.lease (
     beat_at timestamptz NOT NULL,   -- when the worker last said so
     since timestamptz NOT NULL,     -- when it got the task
     PRIMARY KEY (run, task, worker)
+);
+-- Worker processes, for as long as they say that they are alive.
+CREATE UNLOGGED TABLE pgconvoy.worker (
+    run text NOT NULL,              -- name of the run
+    worker text NOT NULL,           -- the process
+    beat_at timestamptz NOT NULL,   -- when it last said so
+    bytes_per_second int8 NOT NULL, -- that it moves
+    slowed bool NOT NULL,           -- it could have moved more, had its pace let it
+    share int8,                     -- bytes per second that it may move; null: the planner has not divided the limit since it came
+    PRIMARY KEY (run, worker)
 );
 -- Every task of a run, and what became of it.
 CREATE TABLE pgconvoy.task (

@@ -54,7 +54,8 @@
       ["snapshot", s.snapshot.held ? "held for " + format.time(s.snapshot.age_ns) : s.snapshot.released ? "released" : s.snapshot.id ? "lost" : "none",
         s.snapshot.held || s.snapshot.released || !s.snapshot.id ? "" : "bad"],
     ]);
-    items("warnings", [...(s.running ?? []).filter((r) => r.stall).map((r) => `${r.task} on ${r.worker}: ${r.stall}`), ...(s.warnings ?? [])]);
+    items("warnings", [...(s.throttle?.text ? [s.throttle.text] : []), ...(s.throttle?.unknown ?? []).map((u) => "limit is not kept: " + u),
+      ...(s.running ?? []).filter((r) => r.stall).map((r) => `${r.task} on ${r.worker}: ${r.stall}`), ...(s.warnings ?? [])]);
     byId("failed").hidden = !s.failures?.length;
     items("failures", (s.failures ?? []).slice(0, 100).map((f) => `${f.task}, after ${f.attempts} attempts: ${f.reason} (planner retry ${s.run} ${f.task})`));
     rows("running", (s.running ?? []).slice(0, 200), (r) => [
