@@ -35,7 +35,7 @@ type moment struct {
 type Outlook struct {
 	Fraction       float64 // 0 to 1, of all work by its estimated cost
 	Bytes          int64   // of rows copied, running tasks included
-	BytesPerSecond int64   // lately
+	BytesPerSecond int64   // lately; so far, at the first look
 	// Left is how long the rest may take, from the faster to the slower one of the
 	// rate so far and lately; both are 0 while that cannot be told.
 	Left [2]time.Duration
@@ -63,7 +63,8 @@ func (p *Progress) Add(s tasks.RunStatus) Outlook {
 	}
 	first := p.seen[0]
 	lately := now.at.Sub(first.at).Seconds()
-	if lately <= 0 {
+	if lately <= 0 { // the first look
+		o.BytesPerSecond = int64(float64(now.bytes) / max(now.at.Sub(s.Started).Seconds(), 1))
 		return o
 	}
 	o.BytesPerSecond = int64(max(float64(now.bytes-first.bytes), 0) / lately)

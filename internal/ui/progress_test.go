@@ -82,7 +82,7 @@ func TestProgressFits(t *testing.T) {
 func TestProgressForgets(t *testing.T) {
 	t.Parallel()
 	p := &ui.Progress{}
-	p.Add(copying(0, 0))
+	require.EqualValues(t, 1<<20, p.Add(copying(0, 0)).BytesPerSecond, "of the first look there is nothing but the whole")
 	require.EqualValues(t, 10<<10, p.Add(copying(10*time.Second, 100<<10)).BytesPerSecond)
 	for i := range 60 {
 		p.Add(copying(time.Duration(11+i)*time.Second, 100<<10))

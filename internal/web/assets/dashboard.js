@@ -106,11 +106,11 @@
     c.scale(scale, scale);
     c.fillStyle = style.getPropertyValue("--copy").trim();
     sums.forEach((v, i) => c.fillRect(i * width / columns, height - v / most * (height - 18), width / columns - 1, v / most * (height - 18)));
-    const peak = format.bytes(most / per * 1e9) + "/s";
+    const peak = sums.some((v) => v > 0) ? `at most ${format.bytes(most / per * 1e9)}/s, of tasks that are done` : "no copy is done yet";
     c.fillStyle = style.getPropertyValue("--faint").trim();
     c.font = "11px system-ui, sans-serif";
-    c.fillText(`at most ${peak}, of tasks that are done`, 4, 11);
-    canvas.setAttribute("aria-label", `Rows copied over time, at most ${peak}`);
+    c.fillText(peak, 4, 11);
+    canvas.setAttribute("aria-label", `Rows copied over time, ${peak}`);
   }
 
   const events = new EventSource("events");

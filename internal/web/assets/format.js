@@ -3,7 +3,7 @@
 const format = {
   count: (n) => String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, " "),
   bytes: (n) => {
-    if (n < 1024) return n + " B";
+    if (n < 1024) return Math.round(n) + " B";
     let i = -1;
     do { n /= 1024; i++; } while (n >= 999.5 && i < 4);
     return n.toFixed(n < 9.995 ? 2 : n < 99.95 ? 1 : 0) + " " + "kMGTP"[i] + "B";
