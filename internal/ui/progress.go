@@ -112,7 +112,7 @@ func (p *Progress) bar(s tasks.RunStatus, o Outlook, columns int) string {
 	}
 	parts := []string{
 		state, Duration(s.At.Sub(s.Started).Round(time.Second)), fmt.Sprintf("%d %%", int(o.Fraction*100)),
-		fmt.Sprintf("%s of %s", Bytes(o.Bytes), Bytes(s.TableBytes)), Bytes(o.BytesPerSecond) + "/s",
+		Bytes(o.Bytes), Bytes(o.BytesPerSecond) + "/s", // of COPY data, which is no part of what tables have on disk
 	}
 	if left := leftText(o.Left); left != "" {
 		parts = append(parts, left)

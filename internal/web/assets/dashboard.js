@@ -44,9 +44,10 @@
     const n = s.tasks ?? {}, total = Object.values(n).reduce((a, b) => a + b, 0), failed = n.failed ?? 0;
     cards([
       ["done", format.percent(o.fraction)],
-      ["COPY data", `${format.bytes(o.bytes)} of ${format.bytes(s.table_bytes)}`],
+      ["COPY data", format.bytes(o.bytes)],
+      ["tables on disk", format.bytes(s.table_bytes)],
       ["rate", format.bytes(o.bytes_per_second) + "/s"],
-      ["left", o.left || "–"],
+      ["left", o.left.replace(" left", "") || "–"],
       ["took so far", format.time((Date.parse(s.at) - Date.parse(s.started)) * 1e6)],
       ["tasks", `${format.count(n.done ?? 0)} of ${format.count(total)}`],
       failed ? ["failed", format.count(failed), "bad"] : null,
