@@ -79,7 +79,7 @@ CREATE UNLOGGED TABLE pgconvoy.worker (
 CREATE TABLE pgconvoy.task (
     run text NOT NULL,              -- name of the run
     id text COLLATE "C" NOT NULL,    -- ordered by bytes: the pieces of a bundle are a range
-    kind text NOT NULL,             -- what it does: copy, bundle, index, …
+    kind text NOT NULL,             -- what it does: copy, bundle, index and so on
     stage text NOT NULL,            -- consumer of the queue that gives it out
     grp text NOT NULL,              -- group that others wait for
     wave text NOT NULL,             -- group that spans the run
