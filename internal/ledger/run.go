@@ -37,6 +37,15 @@ func Own(ctx context.Context, c *pg.Conn) (bool, error) {
 	return owned, nil
 }
 
+// Disown gives up what the session owns. Its end does so, too, but the server may take
+// a while to notice that.
+func Disown(ctx context.Context, c *pg.Conn) error {
+	if _, err := c.Exec(ctx, "SELECT pg_catalog.pg_advisory_unlock_all()"); err != nil {
+		return fmt.Errorf("give the target up: %w", err)
+	}
+	return nil
+}
+
 // Owned reports whether a planner has that right at the moment.
 func Owned(ctx context.Context, c *pg.Conn) (bool, error) { return lockHeld(ctx, c, lockClass) }
 

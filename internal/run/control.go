@@ -231,9 +231,8 @@ func Cancel(ctx context.Context, o Options, how Cancellation) error {
 		o.Log.Info("run is cancelled, and can be resumed", "run", o.Config.Run)
 		return nil
 	}
-	_, err = target.Exec(ctx, "SELECT pg_catalog.pg_advisory_unlock_all()") // cleanup takes it itself
-	if err != nil {
-		return fmt.Errorf("hand over to cleanup: %w", err)
+	if err := ledger.Disown(ctx, target); err != nil { // cleanup takes it itself
+		return err
 	}
 	return Cleanup(ctx, o)
 }

@@ -40,6 +40,9 @@ func (i *instance) close() {
 		i.shared.stop()
 	}
 	if i.target != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
+		defer cancel()
+		_ = ledger.Disown(ctx, i.target) // whoever goes on at once needs not wait for the server to notice
 		i.target.Discard()
 	}
 }

@@ -45,7 +45,7 @@ func TestRateOfTheFleet(t *testing.T) {
 	o, _ := external(t, src, dst)
 	o.Config.KeepLedger = true
 	o.Config.Split.LargerThan, o.Config.Verify = 1<<30, config.VerifyRows
-	const rate, window = 2 << 20, 10 // seconds
+	const rate, window = 2 << 20, 10.0 // seconds
 	o.Config.Limits.Source.BytesPerSecond = rate
 	wait := start(t.Context(), o)
 	for range 2 {
@@ -56,8 +56,10 @@ func TestRateOfTheFleet(t *testing.T) {
 	awaitQuery(t, dst, "2", "SELECT count(*) FROM pg_stat_progress_copy WHERE datname = current_database() AND bytes_processed > 0")
 
 	began, before := time.Now(), taken(t, dst)
-	require.Eventually(t, func() bool { return taken(t, dst) >= before+window*rate }, time.Minute, 20*time.Millisecond)
-	require.InDelta(t, window, time.Since(began).Seconds(), window/10)
+	require.Eventually(t, func() bool { return taken(t, dst) >= before+int64(window)*rate }, time.Minute, 20*time.Millisecond)
+	took := time.Since(began).Seconds()
+	require.GreaterOrEqual(t, took, window*0.9)
+	require.LessOrEqual(t, took, window*2.0, "a busy machine may be slower than it may be")
 
 	require.NoError(t, run.Limit(t.Context(), o, tasks.Limits{tasks.SourceRate: 0}))
 	lifted := time.Now()

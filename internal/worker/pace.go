@@ -14,9 +14,10 @@ import (
 // has read some pays for them and, if there is not enough, waits until what is owed
 // has come in; so a piece may be larger than what comes in within a second. A new
 // pace holds at once, also for those who wait: that is why this is no general
-// limiter, whose reservations stay what they were. The zero value lets everything
-// pass. It is safe for concurrent use.
+// limiter, whose reservations stay what they were. It is safe for concurrent use.
 type pacer struct {
+	first chan struct{} // closed when the first pace is set; until then nothing passes
+
 	free    atomic.Bool // nothing is to be waited for, which costs no lock
 	waited  atomic.Bool // somebody has since it was last asked
 	waiting atomic.Int32
@@ -28,8 +29,15 @@ type pacer struct {
 	changed chan struct{}
 }
 
-// paceBurst is for how long unused pace is kept.
-const paceBurst = 100 * time.Millisecond
+const (
+	// paceBurst is for how long unused pace is kept.
+	paceBurst = 100 * time.Millisecond
+	// paceAwaited is how long the first pace is waited for: the worker asks for it as soon as it has a run. A ledger
+	// that does not answer keeps its tasks from being done in any case.
+	paceAwaited = 5 * time.Second
+)
+
+func newPacer() *pacer { return &pacer{first: make(chan struct{})} }
 
 // set changes the pace.
 func (p *pacer) set(pace tasks.Pace) {
@@ -44,6 +52,8 @@ func (p *pacer) set(pace tasks.Pace) {
 	p.free.Store(pace == tasks.Pace{})
 	if p.changed != nil {
 		close(p.changed)
+	} else {
+		close(p.first)
 	}
 	p.changed = make(chan struct{})
 }
@@ -63,8 +73,15 @@ func (p *pacer) pay(ctx context.Context, bytes int) error {
 	if p.free.Load() {
 		return ctx.Err()
 	}
+	select {
+	case <-p.first:
+	default:
+		if err := p.await(ctx, paceAwaited, p.first); err != nil {
+			return err
+		}
+	}
 	p.mu.Lock()
-	if p.changed == nil { // no order has come yet
+	if p.changed == nil { // no order has come
 		p.mu.Unlock()
 		return ctx.Err()
 	}

@@ -15,10 +15,13 @@ import (
 func TestPacer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var p pacer
-		require.NoError(t, p.pay(t.Context(), 1<<40), "nobody has ordered anything")
-		p.set(tasks.Pace{BytesPerSecond: 1000})
+		p := newPacer()
 		began := time.Now()
+		require.NoError(t, p.pay(t.Context(), 1<<40), "nobody has ordered anything")
+		require.Equal(t, paceAwaited, time.Since(began), "but might have")
+		require.True(t, p.slowed())
+		p.set(tasks.Pace{BytesPerSecond: 1000})
+		began = time.Now()
 		var streams sync.WaitGroup
 		for range 10 { // that take pieces larger than what comes in within a second
 			streams.Go(func() {
@@ -37,7 +40,7 @@ func TestPacer(t *testing.T) {
 func TestPacerObeysAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var p pacer
+		p := newPacer()
 		p.set(tasks.Pace{BytesPerSecond: 1})
 		began := time.Now()
 		paid := make(chan error, 1)

@@ -132,7 +132,7 @@ type Worker struct {
 	running  atomic.Int32  // tasks
 	hands    hands
 	pulse    *pulse
-	pacer    pacer
+	pacer    *pacer
 	started  time.Time
 	draining atomic.Bool
 }
@@ -153,6 +153,7 @@ func New(o Options, q Queue, l Ledger, k Keeper) *Worker {
 	w := &Worker{
 		o: o, queue: q, ledger: l, run: l.Run(), keeper: k, started: time.Now(),
 		target:   &pool{open: o.Target},
+		pacer:    newPacer(),
 		activity: make(chan struct{}, 1),
 		handlers: map[tasks.Kind]Handler{
 			tasks.KindSchema:        statements,
