@@ -41,7 +41,7 @@ func (e *LockedError) Hint() string {
 // [*LockedError] when that has been one lock for too long. It returns nil when
 // ctx ends, or if it cannot look.
 func watchDump(ctx context.Context, o Options, name string, quick, look, patience time.Duration) error {
-	if !pause(ctx, quick) {
+	if !Pause(ctx, quick) {
 		return nil
 	}
 	o.Name = "pgconvoy watch"
@@ -51,7 +51,7 @@ func watchDump(ctx context.Context, o Options, name string, quick, look, patienc
 	}
 	defer c.Discard()
 	waits, since := "", time.Now()
-	for pause(ctx, look) {
+	for Pause(ctx, look) {
 		var locked LockedError
 		err := c.QueryRow(ctx, `SELECT coalesce(l.relation::regclass::text, l.locktype), (SELECT coalesce(pg_catalog.array_agg(
 				pg_catalog.format('process %s (%s, %s)', b.pid, coalesce(o.application_name, ''), coalesce(o.state, '')) ORDER BY b.pid), '{}')
@@ -72,8 +72,8 @@ func watchDump(ctx context.Context, o Options, name string, quick, look, patienc
 	return nil
 }
 
-// pause waits, and returns false if ctx ends meanwhile.
-func pause(ctx context.Context, d time.Duration) bool {
+// Pause waits before a server is asked again, and returns false if ctx ends meanwhile.
+func Pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

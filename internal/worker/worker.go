@@ -282,7 +282,7 @@ func (w *Worker) slot(fetching, work context.Context, stage tasks.Stage, log *sl
 			return nil
 		case isTemporary(err):
 			log.Warn("queue cannot be reached", "err", err)
-			if !pause(fetching, queuePause) {
+			if !pg.Pause(fetching, queuePause) {
 				return nil
 			}
 			continue
@@ -314,16 +314,4 @@ const queuePause = time.Second
 func isTemporary(err error) bool {
 	var e interface{ Temporary() bool }
 	return errors.As(err, &e) && e.Temporary()
-}
-
-// pause waits, and reports false if ctx ended meanwhile.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
