@@ -198,7 +198,8 @@ func (l *Ledger) Differences(ctx context.Context, c *pg.Conn) (found []tasks.Dif
 		if err := row.Scan(&detail); err != nil {
 			return d, err
 		}
-		return d, json.Unmarshal(detail, &d)
+		err := json.Unmarshal(detail, &d)
+		return d, err
 	})
 	if err == nil {
 		err = c.QueryRow(ctx, "SELECT coalesce(pg_catalog.sum(rows), 0)::int8 FROM pgconvoy.task WHERE run = $1 AND kind = 'verify'", l.run.Name).Scan(&compared)

@@ -22,7 +22,7 @@ type Follower struct {
 // for more than one database.
 func Follow(o Options) *Follower {
 	f := &Follower{o: o}
-	if !o.Config.Several() || o.Config.Target.URI == "" {
+	if !f.several() {
 		f.one = &o
 	}
 	return f

@@ -400,7 +400,8 @@ func ledgerStatus(ctx context.Context, o Options) (tasks.RunStatus, error) {
 	if err := explainStalls(ctx, &s, source, target); err != nil {
 		return s, err
 	}
-	return s, lookBusy(ctx, &s, source, target)
+	err = lookBusy(ctx, &s, source, target)
+	return s, err
 }
 
 // watchEvery is how often somebody who watches from elsewhere asks.
