@@ -71,7 +71,7 @@ func TestHealth(t *testing.T) {
 		complete()
 	}
 	eventually(func(n int64) bool { return n >= 2*16<<20 }, pg.ArchiveBacklog)
-	s.Exec(t, "COPY (SELECT 1) TO PROGRAM 'touch may_archive'") // in its data folder
+	s.Exec(t, "COPY (SELECT 1) TO PROGRAM 'cat > may_archive'") // in its data folder
 	complete()                                                  // or the archiver, which has given up, sleeps for a minute
 	eventually(none, pg.ArchiveBacklog)
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -433,10 +432,13 @@ func TestInstanceIsControlled(t *testing.T) {
 	require.NoError(t, run.Unpause(t.Context(), s.o))
 	seen := watched(t, s.o)
 	betweenDatabases(t, s, release)
+	require.Equal(t, "large", <-seen)
+	require.Equal(t, "small", <-seen)
 	releaseSmall()
 	e := <-done
 	require.NoError(t, e.err)
-	require.Equal(t, []string{"large", "small"}, <-seen)
+	_, more := <-seen
+	require.False(t, more, "the watch ends with the run, without an error")
 	require.Equal(t, `{"copy": 3}`, s.dst("small").Query(t, "SELECT caps FROM pgconvoy.run"))
 	require.Equal(t, `{"limits": {"target.connections": 9}}`, s.dst("small").Query(t, "SELECT throttle FROM pgconvoy.run"))
 	require.ErrorContains(t, run.Pause(t.Context(), s.o), "no database is being copied at the moment")
@@ -472,22 +474,22 @@ func TestInstanceIsControlled(t *testing.T) {
 	require.Len(t, listing.Rows, 3)
 }
 
-// watched watches the run until it ends, and then gives the databases that it has
-// seen.
-func watched(t *testing.T, o run.Options) <-chan []string {
+// watched watches the run until it ends, and gives every database that it comes to.
+func watched(t *testing.T, o run.Options) <-chan string {
 	t.Helper()
-	seen := make(chan []string, 1)
+	seen := make(chan string, 100)
 	go func() {
-		var names []string
+		defer close(seen)
+		last := ""
 		err := run.Watch(t.Context(), o, func(s tasks.RunStatus) {
-			if s.Database != "" { // between two it is of none
-				names = append(names, s.Database)
+			if s.Database != "" && s.Database != last { // between two it is of none
+				last = s.Database
+				seen <- last
 			}
 		})
 		if err != nil {
-			names = append(names, err.Error())
+			seen <- err.Error()
 		}
-		seen <- slices.Compact(names)
 	}()
 	return seen
 }
