@@ -27,28 +27,32 @@ type Archive struct {
 func (t Tools) ReadArchive(ctx context.Context, file string) (Archive, error) {
 	a := Archive{File: file, tools: t}
 	// A verbose list holds the dependencies, but every entry whatever section is asked for.
-	flags := [][]string{{"--verbose"}, {"--section=pre-data"}, {"--section=post-data"}}
-	lists := make([][]Entry, len(flags))
+	var all []Entry
+	var pre, late []int
 	group, listing := errgroup.WithContext(ctx)
-	for i, f := range flags {
+	group.Go(func() error {
+		list, err := t.restore(listing, "--verbose", "--list", file)
+		if err == nil {
+			all, err = parseList(list)
+		}
+		return err
+	})
+	for section, ids := range map[string]*[]int{"pre-data": &pre, "post-data": &late} {
 		group.Go(func() error {
-			list, err := t.restore(listing, append(f, "--list", file)...)
-			if err == nil {
-				lists[i], err = parseList(list)
-			}
+			list, err := t.restore(listing, "--section="+section, "--list", file)
+			*ids = dumpIDs(list)
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return a, err
 	}
-	all := lists[0]
 	post := make(map[int]bool, len(all))
-	for _, e := range lists[1] {
-		post[e.DumpID] = false
+	for _, id := range pre {
+		post[id] = false
 	}
-	for _, e := range lists[2] {
-		post[e.DumpID] = true
+	for _, id := range late {
+		post[id] = true
 	}
 	seen := false
 	for _, e := range all {
@@ -293,6 +297,18 @@ func parseList(list string) ([]Entry, error) {
 		entries = append(entries, e)
 	}
 	return entries, nil
+}
+
+// dumpIDs returns the dump IDs of the entries of a list.
+func dumpIDs(list string) []int {
+	var ids []int
+	for line := range strings.Lines(list) {
+		id, _, _ := strings.Cut(line, ";")
+		if n, err := strconv.Atoi(id); err == nil { // the others are comments
+			ids = append(ids, n)
+		}
+	}
+	return ids
 }
 
 func splitDesc(s string) (desc, rest string) {

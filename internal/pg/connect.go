@@ -223,6 +223,7 @@ func (c *Conn) prepareSession(ctx context.Context, o Options) error {
 		"row_security = off", // a policy then raises an error instead of hiding rows
 		"tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_keepalives_count = 3",
 		"client_min_messages = warning",
+		"jit = off", // compiling a query of the catalogs takes longer than the query, and is worth nothing to a scan
 	}
 	if c.Major() >= 14 {
 		settings = append(settings, "idle_session_timeout = 0")
@@ -233,7 +234,8 @@ func (c *Conn) prepareSession(ctx context.Context, o Options) error {
 	switch o.Side {
 	case Source:
 		// A bound on unacknowledged data would end a source that waits for a slow target.
-		settings = append(settings, "synchronize_seqscans = off", "default_transaction_read_only = on", "tcp_user_timeout = 0")
+		// The caps say how many processes read at a time; every helper of a query would read its own catalog caches, too.
+		settings = append(settings, "synchronize_seqscans = off", "default_transaction_read_only = on", "tcp_user_timeout = 0", "max_parallel_workers_per_gather = 0")
 	case Target:
 		settings = append(settings, "default_transaction_read_only = off", "synchronous_commit = off", "tcp_user_timeout = 60000",
 			"check_function_bodies = false", "default_tablespace = ''", "default_table_access_method = heap")

@@ -257,15 +257,15 @@ func blamesRow(code string) bool {
 	return !strings.HasPrefix(code, "53") && !strings.HasPrefix(code, "58")
 }
 
-// locate returns the ctid of the n-th row that the copy reads. Scans are not
-// synchronised in our sessions, so a second one yields the same order.
+// locate returns the ctid of the n-th row that the copy reads. Scans are neither
+// synchronised nor shared among processes in our sessions, so a second one yields the same order.
 func (j *Job) locate(ctx context.Context, snapshot string, c tasks.Copy, n int64) (string, error) {
 	conn, err := j.worker.source.get(ctx)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Discard()
-	if _, err := conn.Exec(ctx, pg.ImportSnapshotSQL(snapshot)+"; SET LOCAL max_parallel_workers_per_gather = 0"); err != nil {
+	if _, err := conn.Exec(ctx, pg.ImportSnapshotSQL(snapshot)); err != nil {
 		return "", err
 	}
 	var ctid string
