@@ -163,6 +163,25 @@ func (r *running) begin(ctx context.Context) error {
 	return r.notice(ctx)
 }
 
+// takeBack ends the leases of workers that have died with the planner before, if
+// no worker is there to hold any: nobody would be given their tasks before the
+// leases are over. It leaves the publishing to [running.reconcile]. A worker that
+// is frozen keeps its locks in the ledger, so a task of its own is not done twice.
+func (r *running) takeBack(ctx context.Context) error {
+	if r.began {
+		return nil
+	}
+	workers, err := r.conn.Workers(ctx, r.Config.Run, askWorkersFor)
+	if err == nil && len(workers) == 0 {
+		q, _ := r.current()
+		err = q.Purge(ctx)
+	}
+	if isPassing(err) && ctx.Err() == nil {
+		return nil // then they run out
+	}
+	return err
+}
+
 // mixed finishes what an earlier resume began: to copy again what was read in a
 // snapshot that is gone, or, if tables may be of different moments, those that
 // would be of two.

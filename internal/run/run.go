@@ -274,6 +274,9 @@ func (r *running) work(ctx context.Context) error {
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
+	if err := r.takeBack(ctx); err != nil {
+		return err
+	}
 	if err := r.reconcile(ctx); err != nil {
 		return err
 	}
