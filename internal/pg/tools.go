@@ -138,9 +138,10 @@ func (t Tools) DumpSchema(ctx context.Context, o Options, snapshot, file string,
 	defer stop(nil)
 	cmd := exec.CommandContext(running, t.Dump, append(args, without.dumpArgs()...)...)
 	name := "pgconvoy pg_dump " + snapshot // to be told from others on the same server
-	// Where a default turns the setting off, pg_dump writes string constants that mean something else in our sessions.
+	// Where a default turns the first one off, pg_dump writes string constants that mean something else in our sessions.
+	// The other one costs more than it is worth, as in those.
 	cmd.Env = append(os.Environ(), "PGAPPNAME="+name,
-		strings.TrimSpace("PGOPTIONS="+os.Getenv("PGOPTIONS")+" -c standard_conforming_strings=on"))
+		strings.TrimSpace("PGOPTIONS="+os.Getenv("PGOPTIONS")+" -c standard_conforming_strings=on -c jit=off"))
 	if cfg.Password != "" {
 		cmd.Env = append(cmd.Env, "PGPASSWORD="+cfg.Password)
 	}
