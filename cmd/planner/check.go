@@ -15,11 +15,7 @@ func check(ctx context.Context, o run.Options) error {
 	if o.Config.Several() {
 		return run.CheckInstance(ctx, o)
 	}
-	p, err := run.Check(ctx, o)
-	if err == nil {
-		p.Close()
-	}
-	return err
+	return run.Check(ctx, o)
 }
 
 // checkCommand returns the verb check.

@@ -50,7 +50,7 @@ func runPlan(cmd *cobra.Command, app *cli.App, o planOptions) error {
 	if cfg.Several() {
 		return planSeveral(cmd, app, o, options)
 	}
-	p, err := run.Prepare(cmd.Context(), options)
+	p, err := run.Plan(cmd.Context(), options)
 	if err != nil {
 		return err
 	}

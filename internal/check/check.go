@@ -90,7 +90,7 @@ func there(run checkFunc) checkFunc {
 func gates() []check {
 	return []check{
 		{"version", checkVersions, nil},
-		{"same-database", checkSameDatabase, nil},
+		{"same-database", there(checkSameDatabase), nil},
 		{"target-standby", checkTargetStandby, nil},
 	}
 }

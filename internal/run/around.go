@@ -36,7 +36,7 @@ func (p *Prepared) planSteps(ctx context.Context) error {
 		return err
 	}
 	var first []tasks.Step
-	if p.member.missing() == "" {
+	if p.absent == "" {
 		in.Target, err = pg.ReadDatabase(ctx, p.target)
 	} else {
 		in.Target, first, err = p.futureDatabase(ctx, in.Source.Locale)

@@ -37,6 +37,30 @@ func makeDatabase(ctx context.Context, o Options) (made bool, err error) {
 	return createLike(ctx, o, like.Locale)
 }
 
+// asItWillBe returns the options of a check or a plan, which make nothing: where a
+// run would make the target database, they look at another one of that server in
+// its place. Whatever else keeps them from connecting is for the preflight to say.
+func asItWillBe(ctx context.Context, o Options) Options {
+	if !o.Config.CreateDatabase {
+		return o
+	}
+	target, err := connectSide(ctx, o, pg.Target)
+	if err == nil {
+		target.Discard()
+		return o
+	}
+	if !pg.IsCode(err, "3D000") {
+		return o
+	}
+	name, admin, err := connectAdmin(ctx, o)
+	if err != nil {
+		return o
+	}
+	defer admin.Discard()
+	o.made, o.absent, o.stand = true, name, admin.Config().Database
+	return o
+}
+
 // createLike makes the target database with the encoding and the locale of the
 // source's.
 func createLike(ctx context.Context, o Options, l pg.Locale) (bool, error) {
@@ -67,7 +91,7 @@ func createLike(ctx context.Context, o Options, l pg.Locale) (bool, error) {
 // futureDatabase returns the target database as the run would make it, and how.
 func (p *Prepared) futureDatabase(ctx context.Context, l pg.Locale) (pg.Database, []tasks.Step, error) {
 	d := pg.Database{
-		Name: p.member.missing(), ConnLimit: -1, Mine: true, Locale: l,
+		Name: p.absent, ConnLimit: -1, Mine: true, Locale: l,
 		Grants: []pg.DatabaseGrant{{Privilege: "CONNECT"}, {Privilege: "TEMPORARY"}}, // to everybody, as is the default
 	}
 	sql, err := plan.CreateDatabase(d.Name, l, p.target.Major(), p.around)

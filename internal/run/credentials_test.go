@@ -159,7 +159,7 @@ func TestPasswordThatCannotBeHadIsABlocker(t *testing.T) {
 	o := options(t, src, dst)
 	o.Config.Source.PasswordCommand = "echo hush; echo no token today >&2; exit 7"
 	o.Config.Target.PasswordFile = filepath.Join(t.TempDir(), "missing")
-	_, err := run.Check(t.Context(), o)
+	err := run.Check(t.Context(), o)
 	var failed *check.FailedError
 	require.ErrorAs(t, err, &failed)
 	require.Len(t, failed.Findings, 2, "both sides at once")

@@ -50,14 +50,22 @@ func TestCreatedDatabase(t *testing.T) {
 		CREATE FUNCTION s.f(int) RETURNS bool LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN (SELECT count(*) >= 0 FROM t); END';
 		ALTER DATABASE created_here SET default_transaction_read_only = on`)
 	o := options(t, src, dst)
-	_, err := run.Prepare(t.Context(), o)
+	exists := "SELECT count(*) FROM pg_database WHERE datname = 'created_here'"
+	_, err := run.Plan(t.Context(), o)
 	var failed *check.FailedError
 	require.ErrorAs(t, err, &failed, "unless it is asked for")
 	require.Contains(t, err.Error(), "create_database: true")
 
 	o.Config.CreateDatabase = true
-	_, err = run.Prepare(t.Context(), o)
-	require.ErrorAs(t, err, &failed, "a plan changes nothing")
+	require.NoError(t, run.Check(t.Context(), o))
+	o.Shaped = true
+	p, err := run.Plan(t.Context(), o)
+	require.NoError(t, err)
+	require.Contains(t, p.Plan.Steps[0].Label, `CREATE DATABASE "created_here" TEMPLATE template0 ENCODING 'LATIN1'`)
+	file := filepath.Join(t.TempDir(), "plan.json")
+	require.NoError(t, p.Save(file))
+	p.Close()
+	require.Equal(t, "0", cluster(dst.Server).Query(t, exists), "a plan changes nothing")
 	o.Config.TablespaceMap = config.Renames{"pg_default": "there_is_none"}
 	_, err = run.Run(t.Context(), o)
 	require.ErrorContains(t, err, `create the target database "created_here"`)
@@ -65,10 +73,11 @@ func TestCreatedDatabase(t *testing.T) {
 	o.Config.TablespaceMap, o.Config.Roles = nil, config.RolesNone
 	_, err = run.Run(t.Context(), o)
 	require.ErrorAs(t, err, &failed, "its owner is missing")
-	exists := "SELECT count(*) FROM pg_database WHERE datname = 'created_here'"
 	require.Equal(t, "0", cluster(dst.Server).Query(t, exists), "it is dropped again")
 
 	o.Config.Roles = config.RolesReferenced
+	o.Follow, err = run.ReadPlanFile(file)
+	require.NoError(t, err)
 	copyAll(t, o)
 	require.Equal(t, src.Rows(t, propertiesQuery), dst.Rows(t, propertiesQuery))
 	pgtest.RequireEqual(t, src, dst)

@@ -49,9 +49,8 @@ func grantsPrinted(t *testing.T, f check.Finding, src, dst *pgtest.Database) (gr
 // blockersOf runs the preflight.
 func blockersOf(t *testing.T, o run.Options) check.Findings {
 	t.Helper()
-	p, err := run.Check(t.Context(), o)
+	err := run.Check(t.Context(), o)
 	if err == nil {
-		p.Close()
 		return nil
 	}
 	failed, ok := errors.AsType[*check.FailedError](err)

@@ -43,13 +43,7 @@ func look(ctx context.Context, o Options) (*instance, []string, error) {
 func (i *instance) check(ctx context.Context, names []string) error {
 	var all namedFindings
 	for _, name := range names {
-		o, err := i.asItWillBe(ctx, name)
-		if err == nil {
-			var p *Prepared
-			if p, err = Check(ctx, o); err == nil {
-				p.Close()
-			}
-		}
+		err := Check(ctx, i.about(name))
 		var failed *check.FailedError
 		switch {
 		case errors.As(err, &failed):
@@ -59,22 +53,6 @@ func (i *instance) check(ctx context.Context, names []string) error {
 		}
 	}
 	return all.merged().Err()
-}
-
-// asItWillBe returns the options of the run about a database as a plan of it sees
-// it, which makes nothing: also where the target database is not there yet.
-func (i *instance) asItWillBe(ctx context.Context, name string) (Options, error) {
-	o := i.about(name)
-	target, err := connectSide(ctx, o, pg.Target)
-	if err == nil {
-		target.Discard()
-		return o, nil
-	}
-	if pg.IsCode(err, "3D000") {
-		o.member.absent, o.made = true, true
-		return o, nil
-	}
-	return o, check.Findings{check.ConnectFinding(pg.Target, err)}.Err()
 }
 
 // namedFindings are what preflights of several databases have found.
@@ -128,11 +106,7 @@ func PlanInstance(ctx context.Context, o Options, each func(tasks.DatabasePlan) 
 	}
 	before := map[string]bool{}
 	for _, name := range names {
-		o, err := i.asItWillBe(ctx, name)
-		if err != nil {
-			return err
-		}
-		p, err := Prepare(ctx, o)
+		p, err := Plan(ctx, i.about(name))
 		if err != nil {
 			return fmt.Errorf("database %s: %w", tasks.QuoteIdent(name), err)
 		}

@@ -15,7 +15,6 @@ import (
 type member struct {
 	name   string // of the database, on both sides
 	follow bool   // others come after it
-	absent bool   // from the target, and not made yet: a plan looks at another database there
 	of     *tasks.Instance
 	shared *shared
 }
@@ -43,16 +42,7 @@ func (s *shared) queue(ctx context.Context, o Options) (_ *queue.Conn, err error
 
 // database returns the database to connect to, "" for the one that the URI names.
 func (m *member) database(side pg.Side) string {
-	if m == nil || m.absent && side == pg.Target {
-		return ""
-	}
-	return m.name
-}
-
-// missing returns the name of the target database if that is not there and a plan
-// is made all the same, "" otherwise.
-func (m *member) missing() string {
-	if m == nil || !m.absent {
+	if m == nil {
 		return ""
 	}
 	return m.name

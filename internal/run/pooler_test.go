@@ -23,7 +23,7 @@ func TestPooler(t *testing.T) {
 	pooled := direct
 	pooled.Config.Source.URI, pooled.Config.Target.URI = config.Secret(before.URI(src.Name)), config.Secret(behind.URI(dst.Name))
 	for name, verb := range map[string]func() error{
-		"check":  func() error { _, err := run.Check(t.Context(), pooled); return err },
+		"check":  func() error { return run.Check(t.Context(), pooled) },
 		"run":    func() error { _, err := run.Run(t.Context(), pooled); return err },
 		"verify": func() error { _, err := run.Verify(t.Context(), pooled); return err },
 		"resume": func() error { _, err := run.Resume(t.Context(), pooled, run.Resumption{}); return err },

@@ -152,19 +152,22 @@ func (p *Prepared) letGo(ctx context.Context) error {
 	return err
 }
 
-// Check connects to both databases and runs the preflight. Its error, if a
-// check fails, is a [*check.FailedError] with every finding; warnings are
-// logged. The caller closes what it returns.
-func Check(ctx context.Context, o Options) (_ *Prepared, err error) {
-	p, preflight, err := begin(ctx, o)
+// Plan is [Prepare] for a plan that is only looked at: the target database need not
+// be there if a run would make it.
+func Plan(ctx context.Context, o Options) (*Prepared, error) {
+	return Prepare(ctx, asItWillBe(ctx, o))
+}
+
+// Check connects to both databases and runs the preflight, as [Plan] does. Its
+// error, if a check fails, is a [*check.FailedError] with every finding; warnings
+// are logged.
+func Check(ctx context.Context, o Options) error {
+	p, preflight, err := begin(ctx, asItWillBe(ctx, o))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := p.finish(ctx, preflight); err != nil {
-		p.Close()
-		return nil, err
-	}
-	return p, nil
+	defer p.Close()
+	return p.finish(ctx, preflight)
 }
 
 // begin connects to both databases and begins the preflight.
@@ -207,7 +210,7 @@ func (p *Prepared) beginPreflight(ctx context.Context) (*check.Preflight, error)
 		Source: p.source, Target: p.target, Connections: neededSessions(p.Options), Tools: p.tools, ToolsErr: toolsErr,
 		Around: p.around, Roles: p.Config.Roles != config.RolesNone, RolePasswords: p.Config.RolePasswords,
 		Choice: check.Choice{Scope: p.scope, Without: p.without, Found: found}, Only: p.only, Truncate: p.Config.Truncate, Clones: p.clones,
-		Absent: p.member.missing(), Limits: fleet.LimitNumbers(p.Config.Limits),
+		Absent: p.absent, Limits: fleet.LimitNumbers(p.Config.Limits),
 	})
 }
 
@@ -254,6 +257,9 @@ func (p *Prepared) fingerprints(ctx context.Context) (err error) {
 		return err
 	}
 	p.fingerprint.Target, err = pg.Fingerprint(ctx, p.target)
+	if p.absent != "" {
+		p.fingerprint.Target = strings.TrimSuffix(p.fingerprint.Target, p.target.Config().Database) + p.absent
+	}
 	return err
 }
 
@@ -458,7 +464,7 @@ func planOptions(c config.Config) plan.Options {
 
 // sameText reports whether text hashes alike on both sides.
 func (p *Prepared) sameText(ctx context.Context) (bool, error) {
-	if p.member.missing() != "" {
+	if p.absent != "" {
 		return true, nil // it will be made like the source's
 	}
 	var text [2]string

@@ -19,7 +19,7 @@ const rehearsed = 20
 // target itself knows best what it cannot take. It returns a [*check.FailedError]
 // with what is refused.
 func (p *Prepared) rehearse(ctx context.Context) (err error) {
-	if p.member.missing() != "" {
+	if p.absent != "" {
 		return nil // there is no database yet to try it in
 	}
 	if p.target.Major() >= p.source.Major() || !p.only.Has(tasks.SectionSchema) {

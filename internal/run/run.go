@@ -72,7 +72,9 @@ type Options struct {
 	Shaped bool      // plan with the shape of the source, which [Prepared.Save] needs
 	Follow *PlanFile // the plan that the run follows, nil for one of its own
 
-	made   bool    // the target database was made for this run
+	made   bool    // the target database was made for this run, or will be
+	absent string  // name of the target database if it is not made yet, see [asItWillBe]
+	stand  string  // name of the database that is looked at in its place
 	member *member // of a run of several databases; nil if this is all of it
 }
 
@@ -80,6 +82,9 @@ type Options struct {
 func (o Options) database(side pg.Side) pg.Options {
 	d := fleet.Database(o.Config, side, "pgconvoy planner")
 	d.Database = o.member.database(side)
+	if side == pg.Target && o.absent != "" {
+		d.Database = o.stand
+	}
 	return d
 }
 
