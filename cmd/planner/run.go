@@ -27,14 +27,15 @@ func runCommand(app *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Copy the source database into the empty target database",
-		Long: `run copies the source database into the target database, which must exist and
-be empty: schema, rows, indexes, constraints, privileges, everything, as one
+		Long: `run copies the source database into the target database, which must be
+empty: schema, rows, indexes, constraints, privileges, everything, as one
 snapshot of the source shows it. At the end it prints a summary.
 
 The first Ctrl-C drains: what runs is finished, for grace at most, and nothing
 new begins. The second one stops at once. The target then holds part of a copy
-and its ledger; planner cleanup removes both.`,
-		Args: cobra.NoArgs,
+and its ledger: planner resume goes on from there, planner cleanup removes both.`,
+		SuggestFor: []string{"clone", "copy", "migrate"},
+		Args:       cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, logger, err := app.Load(config.Config.Validate, run.ValidateChoice)
 			if err != nil {

@@ -18,8 +18,9 @@ func verifyCommand(app *cli.App) *cobra.Command {
 	var output cli.Output
 	var definitions bool
 	cmd := &cobra.Command{
-		Use:   "verify",
-		Short: "Compare source and target: rows, or definitions",
+		Use:        "verify",
+		Short:      "Compare source and target: rows, or definitions",
+		SuggestFor: []string{"compare"},
 		Long: `verify compares every table of the source with the one of the same name on the
 target, as both are now: by the number of rows, or with --verify digest by
 their contents; then it names rows that differ. It is a run of its own, which

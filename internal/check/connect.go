@@ -29,6 +29,7 @@ func ConnectFinding(side pg.Side, err error) Finding {
 	if errors.As(err, &connect) {
 		cfg := connect.Config
 		at.address, at.host, at.user, at.database = address(cfg.Host, cfg.Port), cfg.Host, cfg.User, cfg.Database
+		at.noPassword = cfg.Password == ""
 		at.certified = cfg.TLSConfig != nil && len(cfg.TLSConfig.Certificates) > 0
 	}
 	what, hint := at.explain(err)
@@ -41,6 +42,7 @@ type endpoint struct {
 	side                          pg.Side
 	address, host, user, database string
 	certified                     bool // with a certificate of its own
+	noPassword                    bool // was found anywhere
 }
 
 // String names the side, and the address if it is known.
@@ -75,6 +77,10 @@ func (at endpoint) explainServer(e *pgconn.PgError) (what, hint string) {
 	said := fmt.Sprintf("the %s says: %s", at, e.Message)
 	switch e.Code {
 	case "28P01":
+		if at.noPassword {
+			return fmt.Sprintf("the %s wants a password of role %s, and none was given", at, role),
+				fmt.Sprintf("give it in %[1]s.password_file, a line of ~/.pgpass, PGPASSWORD or %[1]s.uri, or have %[1]s.password_command print it", at.side)
+		}
 		return fmt.Sprintf("the %s refuses the password of role %s", at, role),
 			fmt.Sprintf("give the right one in %[1]s.uri, %[1]s.password_file, PGPASSWORD or ~/.pgpass, have %[1]s.password_command print it, or on the server: ALTER ROLE %[2]s PASSWORD '…'", at.side, role)
 	case "28000":

@@ -135,6 +135,8 @@ func TestConnectFindingsOfAuthentication(t *testing.T) {
 	f := refused(t, pg.Source, uri)
 	require.Contains(t, f.What, `refuses the password of role "me"`)
 	require.Contains(t, f.Hint, ".pgpass")
+	f = refused(t, pg.Source, s.URIAs("me", "postgres"))
+	require.Contains(t, f.What, `wants a password of role "me", and none was given`)
 	f = refused(t, pg.Source, s.URIAs("nohba", "postgres"))
 	require.Contains(t, f.What, "no pg_hba.conf entry")
 	require.Contains(t, f.Hint, "pg_hba.conf")

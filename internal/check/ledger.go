@@ -48,7 +48,7 @@ func checkLedger(ctx context.Context, p *probe) (Findings, error) {
 		found = append(found, blocker("target-ledger", "if nobody needs it: "+drop, "the %s holds the ledger of a complete run", p.target.place()))
 	case ledgerUnfinished:
 		found = append(found, blocker(UnfinishedLedger,
-			fmt.Sprintf("planner cleanup drops what that run made; or drop the target database and create it anew: DROP DATABASE %[1]s; CREATE DATABASE %[1]s TEMPLATE template0",
+			fmt.Sprintf("planner status says how far it is, and planner resume goes on with it; to begin anew, planner cleanup drops what it made, or drop the target database and create it again: DROP DATABASE %[1]s; CREATE DATABASE %[1]s TEMPLATE template0",
 				quoteIdent(p.target.Facts.Database)),
 			"the %s holds the ledger of a run that is not complete", p.target.place()))
 	case ledgerForeign:

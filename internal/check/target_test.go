@@ -98,7 +98,7 @@ func TestLedgers(t *testing.T) {
 		CREATE TABLE half (); ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC`)
 	found := b.run(t)
 	f := requireOnly(t, found, check.Blocker, check.UnfinishedLedger)
-	require.Contains(t, f.Hint, "planner cleanup")
+	require.Contains(t, f.Hint, "planner resume")
 	var failed *check.FailedError
 	require.ErrorAs(t, found.Err(), &failed)
 	require.Equal(t, 3, failed.ExitCode())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -59,8 +60,12 @@ func (e *UsageError) Hint() string { return e.Help }
 func usageError(cmd *cobra.Command, err error) error {
 	hint := fmt.Sprintf("see %s --help", cmd.CommandPath())
 	if args := cmd.Flags().Args(); len(args) > 0 {
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		near := cmd.SuggestionsFor(args[0])
+		switch extension := filepath.Ext(args[0]); {
+		case len(near) > 0:
 			hint = fmt.Sprintf("did you mean %s?", strings.Join(near, " or "))
+		case extension == ".yaml" || extension == ".yml":
+			hint = "did you mean --config " + args[0] + "?"
 		}
 	}
 	return &UsageError{Err: err, Help: hint}

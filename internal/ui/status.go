@@ -29,7 +29,7 @@ func Status(w io.Writer, form string, s tasks.RunStatus) error {
 	fmt.Fprintf(w, "run %s (%s) is %s; %d of %d tasks done, %d failed; %s rows, %s copied of tables with %s\n",
 		s.Run, s.RunUID, state, s.Tasks[tasks.Done], total, s.Tasks[tasks.Failed], Count(s.Rows), Bytes(s.Bytes), Bytes(s.TableBytes))
 	fmt.Fprintf(w, "began %s ago; planner %s\n", Duration(s.At.Sub(s.Started)), orNone(s.Planner))
-	fmt.Fprintln(w, snapshotLine(s.Snapshot))
+	fmt.Fprintln(w, snapshotLine(s))
 	if s.Throttle != nil {
 		fmt.Fprintf(w, "limits: %s\n", orNone(s.Throttle.Limits.String()))
 	}
@@ -58,10 +58,13 @@ func Status(w io.Writer, form string, s tasks.RunStatus) error {
 	return nil
 }
 
-func snapshotLine(s tasks.SnapshotStatus) string {
+func snapshotLine(run tasks.RunStatus) string {
+	s := run.Snapshot
 	switch {
 	case s.ID == 0:
 		return "no snapshot"
+	case s.Held && run.Planner == "" && s.Keepers == 0: // what the ledger has was true when a planner was there
+		return fmt.Sprintf("snapshot %d (%s) was taken %s ago; nobody is known to hold it", s.ID, s.Text, Duration(s.Age.Round(time.Second)))
 	case s.Held:
 		line := fmt.Sprintf("snapshot %d (%s) is held for %s", s.ID, s.Text, Duration(s.Age.Round(time.Second)))
 		if s.Keepers > 0 {
