@@ -14,8 +14,8 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// controlCommand returns a verb that changes how a run goes on.
-func controlCommand(app *cli.App, use, short, long string, do func(context.Context, run.Options) error) *cobra.Command {
+// controlCommand returns a verb that changes how a run goes on, and logs done then.
+func controlCommand(app *cli.App, use, short, long, done string, do func(context.Context, run.Options) error) *cobra.Command {
 	return &cobra.Command{
 		Use:   use + " [RUN]",
 		Short: short,
@@ -27,7 +27,11 @@ func controlCommand(app *cli.App, use, short, long string, do func(context.Conte
 			if err != nil {
 				return err
 			}
-			return do(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger})
+			if err := do(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger}); err != nil {
+				return err
+			}
+			logger.Info(done, "run", cfg.Run)
+			return nil
 		},
 	}
 }
@@ -36,12 +40,12 @@ func controlCommand(app *cli.App, use, short, long string, do func(context.Conte
 func pauseCommand(app *cli.App) *cobra.Command {
 	return controlCommand(app, "pause", "Give out no more tasks of a run",
 		`pause stops the dispatch of tasks; those that workers have in hand are finished.
-planner unpause goes on.`, run.Pause)
+planner unpause goes on.`, "run is paused", run.Pause)
 }
 
 // unpauseCommand returns the verb unpause.
 func unpauseCommand(app *cli.App) *cobra.Command {
-	return controlCommand(app, "unpause", "Give out tasks of a paused run again", `unpause undoes pause.`, run.Unpause)
+	return controlCommand(app, "unpause", "Give out tasks of a paused run again", `unpause undoes pause.`, "run is not paused", run.Unpause)
 }
 
 // scaleCommand returns the verb scale.
@@ -64,7 +68,11 @@ nats consumer edit --max-pending stays until scale changes it.`,
 			if err != nil {
 				return err
 			}
-			return run.Scale(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger}, caps)
+			if err := run.Scale(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger}, caps); err != nil {
+				return err
+			}
+			logger.Info("caps are set", "run", cfg.Run)
+			return nil
 		},
 	}
 }
@@ -116,7 +124,11 @@ false changes the automatic mode. Workers know of it within some seconds.`,
 			for name, n := range given {
 				limits[tasks.Limit(name)] = n
 			}
-			return run.Limit(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger}, limits)
+			if err := run.Limit(cmd.Context(), run.Options{Config: cfg, Version: cli.Version(), Log: logger}, limits); err != nil {
+				return err
+			}
+			logger.Info("limits are set", "run", cfg.Run)
+			return nil
 		},
 	}
 }

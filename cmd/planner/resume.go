@@ -35,6 +35,7 @@ the report then says.`,
 			if err != nil {
 				return err
 			}
+			app.Drains()
 			if cfg.Several() {
 				report, err := attend(cmd.Context(), app, cfg, logger, func(o run.Options) (tasks.InstanceReport, error) {
 					return run.ResumeInstance(cmd.Context(), o, how)

@@ -41,6 +41,7 @@ and its ledger: planner resume goes on from there, planner cleanup removes both.
 			if err != nil {
 				return err
 			}
+			app.Drains()
 			var follow *run.PlanFile
 			if plan != "" {
 				if follow, err = run.ReadPlanFile(plan); err != nil {

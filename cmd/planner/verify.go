@@ -39,6 +39,7 @@ command line compare definitions first and then rows.`,
 			if err != nil {
 				return err
 			}
+			app.Drains()
 			rows := !definitions || cmd.Flags().Changed("verify")
 			tracer, stopTraces := cli.Tracer(cmd.Context(), service, fleet.Name(), logger)
 			defer stopTraces()

@@ -44,6 +44,7 @@ func newRoot(app *cli.App) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			app.Drains()
 			return runWorker(cmd.Context(), cfg, logger)
 		},
 	}

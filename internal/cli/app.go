@@ -36,6 +36,7 @@ type App struct {
 	configPath string
 	overrides  []config.Override
 	started    bool // a verb began: from then on errors are not about usage
+	drains     atomic.Bool
 	log        atomic.Pointer[slog.Logger]
 	screen     *obs.Screen // on Err, if that is a terminal
 }
@@ -64,6 +65,10 @@ func (a *App) Load(rules ...func(config.Config) error) (config.Config, *slog.Log
 	}
 	return cfg, logger, err
 }
+
+// Drains tells that from now on the first interrupt has the verb finish what it
+// has in hand, so that somebody who waits for that is told. Other verbs just end.
+func (a *App) Drains() { a.drains.Store(true) }
 
 // newLogger returns a logger on Err.
 func (a *App) newLogger(l config.Log) *slog.Logger {
@@ -125,7 +130,9 @@ func (a *App) Run(root *cobra.Command, args []string) int {
 		return a.finish(err)
 	case s := <-signals:
 		cancel(&InterruptError{Signal: s})
-		a.log.Load().Warn("interrupted, finishing what runs; interrupt again to stop at once")
+		if a.drains.Load() {
+			a.log.Load().Warn("interrupted, finishing what runs; interrupt again to stop at once")
+		}
 	}
 	select {
 	case err := <-done:

@@ -142,16 +142,18 @@ func TestSignals(t *testing.T) {
 			}
 			return nil // drained: a worker has done what it was asked for
 		})
+		app.Drains()
 		require.Equal(t, ExitOK, app.Run(root, []string{"do"}))
 		require.Contains(t, errOut.String(), "interrupt again to stop at once")
 	})
 	t.Run("an aborted verb exits 130", func(t *testing.T) {
-		app, root, _, _ := newTestApp(func(ctx context.Context) error {
+		app, root, _, errOut := newTestApp(func(ctx context.Context) error {
 			kill(syscall.SIGINT)
 			<-ctx.Done()
 			return fmt.Errorf("run main: %w", context.Cause(ctx))
 		})
 		require.Equal(t, ExitInterrupted, app.Run(root, []string{"do"}))
+		require.NotContains(t, errOut.String(), "finishing", "whoever only watches finishes nothing")
 	})
 	t.Run("the second stops at once", func(t *testing.T) {
 		release := make(chan struct{})

@@ -115,7 +115,7 @@ func find(ctx context.Context, o Options) (_ *Prepared, _ *ledger.Ledger, err er
 func openLedger(ctx context.Context, target *pg.Conn, name string) (*ledger.Ledger, error) {
 	l, err := ledger.Open(ctx, target, name)
 	if errors.Is(err, ledger.ErrNoRun) {
-		return nil, tasks.WithHint(fmt.Errorf("run %s: %w", name, err), "planner runs lists what there is; --run names another run")
+		return nil, tasks.WithHint(fmt.Errorf("run %s: %w", name, err), "a run has one from the time that it is planned until it is complete; planner runs lists those that are there, --run names another one")
 	}
 	return l, err
 }

@@ -227,7 +227,7 @@ func (p *Prepared) undoComparison(ctx context.Context) error {
 func explainLedger(err error) error {
 	switch {
 	case errors.Is(err, ledger.ErrOccupied):
-		return tasks.WithHint(err, "finish the run that is there, or drop what it made with planner cleanup")
+		return tasks.WithHint(err, "planner resume finishes the run that is there, planner cleanup drops what it made")
 	case pg.IsCode(err, "42501"):
 		return tasks.WithHint(err, "the comparison keeps its ledger in the target: GRANT CREATE ON DATABASE … to the role that pgconvoy connects as")
 	case pg.IsCode(err, "25006"):

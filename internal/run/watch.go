@@ -488,6 +488,10 @@ func ledgerRuns(ctx context.Context, o Options) ([]tasks.RunStatus, error) {
 	if err != nil {
 		return nil, err
 	}
+	owned, err := ledger.Owned(ctx, target)
+	if err != nil {
+		return nil, err
+	}
 	var list []tasks.RunStatus
 	for _, name := range names {
 		l, err := ledger.Open(ctx, target, name)
@@ -497,6 +501,9 @@ func ledgerRuns(ctx context.Context, o Options) ([]tasks.RunStatus, error) {
 		s, err := l.Status(ctx, target)
 		if err != nil {
 			return list, err
+		}
+		if !owned { // the ledger has the name of the last one
+			s.Planner = ""
 		}
 		list = append(list, s)
 	}
