@@ -168,7 +168,7 @@ func roleFindings(p *probe, roles []neededRole, onTarget []targetRole) Findings 
 			"the target lacks %s that the source uses: %s", plural(missing.total, "role"), missing))
 	}
 	if !closed.empty() {
-		found = append(found, blocker("target-privileges", "on the target:\n"+grants.each("%s")+"\nor connect to the target as superuser",
+		found = append(found, blocker("target-privileges", "on the target:\n"+grants.each("%s")+"\nor give what is theirs to others with owner_map, or to "+p.target.role()+" with no_owner: true; or connect to the target as superuser",
 			"role %s cannot give objects on the target to %s that it is no member of, with inheritance: %s", p.target.role(), plural(closed.total, "owner"), closed))
 	}
 	return found

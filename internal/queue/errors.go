@@ -17,7 +17,7 @@ import (
 // bucket or the stream of dead letters does not exist, or not any more: the
 // run ended, somebody deleted it, or a server that keeps it in memory was
 // restarted. Only [Conn.Create] brings it back.
-var ErrGone = errors.New("the queue of the run is gone")
+var ErrGone = errors.New("there is no queue of the run")
 
 // ErrNoStatus is returned when nobody has said how far the run is, or the run
 // has been forgotten.

@@ -71,6 +71,17 @@ func explainJetStream(o Options, err error) error {
 	return tasks.WithHint(wrapped, "JetStream is not enabled on the server; start it with -js or a jetstream block in its configuration")
 }
 
+// explainSilence says why nobody answered, if the server has refused to pass the
+// request on: it tells that beside the request, and whoever asked waits in vain.
+func (c *Conn) explainSilence(err error) error {
+	refused := c.nc.LastError()
+	if !isAny(err, context.DeadlineExceeded, nats.ErrTimeout) || !errors.Is(refused, nats.ErrPermissionViolation) {
+		return err
+	}
+	return tasks.WithHint(fmt.Errorf("%w (%w)", err, refused),
+		"the NATS user may not do what a planner does: deployments/nats-server.conf has the permissions, there for a run called main")
+}
+
 // explainCreate adds a hint to the refusal of a stream or a consumer.
 func explainCreate(o Options, run string, err error) error {
 	if isAny(err, jetstream.ErrJetStreamNotEnabled, jetstream.ErrJetStreamNotEnabledForAccount) {

@@ -238,6 +238,13 @@ func TestDeployedRolesCanDoNothingElse(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, outstanding(t, q))
+
+	planner := connect(t, queue.Options{URL: d.url, User: "planner", Password: "planner-secret", InboxPrefix: "_INBOX.planner"})
+	_, err = planner.Create(within(t, time.Second), tasks.RunID{Name: "other", UID: "1"}, caps(1))
+	var hinted *tasks.HintError
+	require.ErrorAs(t, err, &hinted, "%v", err)
+	require.ErrorContains(t, err, `Publish to "$JS.API.STREAM.CREATE.PGCONVOY-other"`)
+	require.Contains(t, hinted.Hint(), "a run called main")
 }
 
 // Who may write one key may not empty the bucket.

@@ -44,7 +44,7 @@ func (c *Conn) Create(ctx context.Context, run tasks.RunID, caps map[tasks.Stage
 	}
 	q, err := c.create(ctx, run, caps)
 	if err != nil {
-		return nil, fmt.Errorf("create queue of run %s: %w", run.Name, explainCreate(c.opts, run.Name, classify(ctx, err)))
+		return nil, fmt.Errorf("create queue of run %s: %w", run.Name, explainCreate(c.opts, run.Name, c.explainSilence(classify(ctx, err))))
 	}
 	return q, nil
 }

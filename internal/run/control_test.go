@@ -42,6 +42,9 @@ func begin(t *testing.T) *underWay {
 	require.NoError(t, err)
 	r.o = options(t, r.src, r.dst)
 	r.o.Config.NATS.URL = config.Secret(server.URL())
+	runs, err := run.Runs(t.Context(), r.o)
+	require.NoError(t, err, "a server that no planner has ever come to")
+	require.Empty(t, runs)
 	r.o.Config.Workers = config.Yes
 	r.o.AckWait = 2 * time.Second
 	r.wait = start(t.Context(), r.o)

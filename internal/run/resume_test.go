@@ -127,6 +127,12 @@ func TestSnapshotOutlivesThePlanner(t *testing.T) {
 func TestLostSnapshotIsProven(t *testing.T) {
 	t.Parallel()
 	r := interruptAlone(t)
+	s, err := run.Status(t.Context(), r.o)
+	require.NoError(t, err)
+	require.Contains(t, fmt.Sprint(s.Warnings), "no worker answers, and")
+	list, err := run.Runs(t.Context(), r.o)
+	require.NoError(t, err)
+	require.Empty(t, list[0].Planner, "the ledger still has its name")
 	r.release()
 	report, err := run.Resume(t.Context(), r.o, run.Resumption{})
 	require.NoError(t, err)

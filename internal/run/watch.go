@@ -189,10 +189,7 @@ func (r *running) askQueue(ctx context.Context, q *queue.Queue, workers fleetAns
 	if len(s.Workers) > 0 || r.workersSeen.IsZero() {
 		r.workersSeen = time.Now()
 	}
-	outstanding := 0
-	for _, stage := range s.Stages {
-		outstanding += stage.Queued + stage.Leased
-	}
+	outstanding := outstanding(s.Stages)
 	r.unattended = ""
 	if since := time.Since(r.workersSeen); outstanding > 0 && since > noWorkersAfter {
 		r.unattended = fmt.Sprintf("no workers: %d tasks wait, and no worker was heard of for %s; start workers for run %s",
@@ -202,6 +199,15 @@ func (r *running) askQueue(ctx context.Context, q *queue.Queue, workers fleetAns
 	if s.Paused {
 		s.Warnings = append(s.Warnings, "the run is paused: planner unpause goes on")
 	}
+}
+
+// outstanding counts the tasks that are in the queue.
+func outstanding(stages []tasks.StageStatus) int {
+	n := 0
+	for _, stage := range stages {
+		n += stage.Queued + stage.Leased
+	}
+	return n
 }
 
 // explainStalls says why running tasks do not get on, and what the snapshot costs
@@ -353,6 +359,9 @@ func askQueueFor(ctx context.Context, conn *queue.Conn, o Options, s *tasks.RunS
 	if err == nil {
 		s.Workers, err = conn.Workers(limited, o.Config.Run, askWorkersFor)
 	}
+	if n := outstanding(s.Stages); err == nil && len(s.Workers) == 0 && n > 0 {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("no worker answers, and %d tasks wait: start workers for run %s", n, o.Config.Run))
+	}
 	if err == nil {
 		var keepers []tasks.Keeper
 		keepers, err = q.Keepers(limited)
@@ -465,7 +474,9 @@ func Runs(ctx context.Context, o Options) ([]tasks.RunStatus, error) {
 		conn, err := queue.Connect(ctx, fleet.QueueOptions(o.Config, "observer", o.Log))
 		if err == nil {
 			var told []tasks.RunStatus
-			told, err = conn.Statuses(ctx)
+			if told, err = conn.Statuses(ctx); errors.Is(err, queue.ErrGone) { // no planner has ever come to this server
+				err = nil
+			}
 			for _, s := range told {
 				if !slices.ContainsFunc(list, func(k tasks.RunStatus) bool { return k.RunUID == s.RunUID }) {
 					list = append(list, s)
