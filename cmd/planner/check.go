@@ -21,8 +21,9 @@ func check(ctx context.Context, o run.Options) error {
 // checkCommand returns the verb check.
 func checkCommand(app *cli.App) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "check",
-		Short: "Look for everything that would stop a run, and change nothing",
+		Use:        "check",
+		Short:      "Look for everything that would stop a run, and change nothing",
+		SuggestFor: []string{"ping"},
 		Long: `check connects to both databases and reports everything that would keep a run
 from succeeding, all at once, each with its fix. planner run begins with the
 same checks. Nothing is changed on either side.`,

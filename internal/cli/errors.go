@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -66,6 +67,8 @@ func usageError(cmd *cobra.Command, err error) error {
 			hint = fmt.Sprintf("did you mean %s?", strings.Join(near, " or "))
 		case extension == ".yaml" || extension == ".yml":
 			hint = "did you mean --config " + args[0] + "?"
+		case len(cmd.ValidArgs) > 0 && !slices.Contains(cmd.ValidArgs, args[0]):
+			hint = "one of " + strings.Join(cmd.ValidArgs, ", ")
 		}
 	}
 	return &UsageError{Err: err, Help: hint}

@@ -307,6 +307,13 @@ func TestInterruptDrainsTheFleet(t *testing.T) {
 	release()
 	_, err := wait()
 	require.ErrorIs(t, err, context.Canceled)
+	var hinted *tasks.HintError
+	require.ErrorAs(t, err, &hinted)
+	require.Contains(t, hinted.Hint(), "planner resume")
+	s, err := run.Status(t.Context(), o)
+	require.NoError(t, err)
+	require.Empty(t, s.Planner)
+	require.Contains(t, fmt.Sprint(s.Warnings), "planner resume goes on with it")
 	require.Equal(t, "cancelled", dst.Query(t, "SELECT state FROM pgconvoy.run"))
 	require.Equal(t, []string{"copy.public.big.all"}, dst.Column(t, "SELECT id FROM pgconvoy.task WHERE state = 'done' AND wave = 'wave:data'"))
 	require.Equal(t, 10_000, dst.Count(t, "big"))

@@ -426,6 +426,9 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 	if errors.As(runErr, &stuck) || errors.Is(runErr, ledger.ErrUnfinished) {
 		runErr = &IncompleteError{Report: report}
 	}
+	if pg.IsInterrupt(runErr) {
+		runErr = tasks.WithHint(runErr, "planner resume goes on with this run; planner cleanup drops what it made")
+	}
 	return report, runErr
 }
 

@@ -396,7 +396,7 @@ func ledgerStatus(ctx context.Context, o Options) (tasks.RunStatus, error) {
 	if err != nil {
 		return s, err
 	}
-	if !owned && s.State == tasks.RunRunning {
+	if !owned && s.State != tasks.RunComplete {
 		s.Planner = ""
 		s.Warnings = append(s.Warnings, "no planner owns the run: planner resume goes on with it")
 	}

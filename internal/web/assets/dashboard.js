@@ -58,13 +58,14 @@
     items("warnings", [...(s.throttle?.text ? [s.throttle.text] : []), ...(s.throttle?.unknown ?? []).map((u) => "limit is not kept: " + u),
       ...(s.running ?? []).filter((r) => r.stall).map((r) => `${r.task} on ${r.worker}: ${r.stall}`), ...(s.warnings ?? [])]);
     byId("failed").hidden = !s.failures?.length;
-    items("failures", (s.failures ?? []).slice(0, 100).map((f) => `${f.task}, after ${f.attempts} attempts: ${f.reason} (planner retry ${s.run} ${f.task})`));
+    items("failures", (s.failures ?? []).slice(0, 100).map((f) => `${f.task}, after ${f.attempts} attempts: ${f.reason} (planner retry --run ${s.run} ${f.task})`));
     rows("running", (s.running ?? []).slice(0, 200), (r) => [
       [r.task], [(r.phase ?? "").replace("building index: ", "")],
       [r.phase_total ? format.percent(Math.min(r.phase_done / r.phase_total, 1)) : r.weight && r.bytes ? "~" + format.percent(Math.min(r.bytes / r.weight, 0.99)) : "", true],
       [r.bytes ? format.bytes(r.bytes) : "", true], [format.time((Date.parse(s.at) - Date.parse(r.since)) * 1e6), true], [r.worker],
     ]);
     rows("stages", counts, (c) => [[c.stage], [format.count(c.done), true], [format.count(c.tasks), true], [c.running || "", true], [c.failed || "", true]]);
+    byId("fleet").hidden = !s.workers?.length; // whom only the planner of an embedded queue can ask
     rows("workers", s.workers ?? [], (w) => [
       [w.name + (w.draining ? " (drains)" : "")], [w.version], [w.running?.length ?? 0, true], [format.bytes(w.bytes), true], [format.bytes(w.bytes_per_second) + "/s", true],
     ]);
