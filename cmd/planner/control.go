@@ -62,7 +62,7 @@ nats consumer edit --max-pending stays until scale changes it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			caps, err := parseCaps(args)
 			if err != nil {
-				return &cli.UsageError{Err: err, Help: "write for example: planner scale copy=8 index=4"}
+				return &cli.UsageError{Err: err, Help: fmt.Sprintf("write for example planner scale copy=8 index=4; the stages are %v", tasks.Stages())}
 			}
 			cfg, logger, err := app.Load(config.Config.ValidateTarget)
 			if err != nil {

@@ -49,6 +49,9 @@ func FindTools(ctx context.Context, dir string, sourceMajor, targetMajor int) (T
 	if best.Major == 0 {
 		if len(found) == 0 {
 			found = []string{"none"}
+			if dir != "" {
+				found = []string{"none in " + dir}
+			}
 		}
 		return Tools{}, fmt.Errorf("%w for a source of major version %d; found: %s", ErrNoTools, sourceMajor, strings.Join(found, ", "))
 	}

@@ -41,7 +41,7 @@ func (s *shared) queue(ctx context.Context, o Options) (_ *queue.Conn, err error
 }
 
 // database returns the database to connect to, "" for the one that the URI names.
-func (m *member) database(side pg.Side) string {
+func (m *member) database() string {
 	if m == nil {
 		return ""
 	}

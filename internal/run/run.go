@@ -81,7 +81,7 @@ type Options struct {
 // database returns how the planner connects to one side.
 func (o Options) database(side pg.Side) pg.Options {
 	d := fleet.Database(o.Config, side, "pgconvoy planner")
-	d.Database = o.member.database(side)
+	d.Database = o.member.database()
 	if side == pg.Target && o.absent != "" {
 		d.Database = o.stand
 	}
@@ -92,7 +92,7 @@ func (o Options) database(side pg.Side) pg.Options {
 func (o Options) fleetOptions() fleet.Options {
 	f := fleet.FromConfig(o.Config, o.Version, o.Log)
 	f.Tracer = o.Tracer
-	f.Source.Database, f.Target.Database = o.member.database(pg.Source), o.member.database(pg.Target)
+	f.Source.Database, f.Target.Database = o.member.database(), o.member.database()
 	f.Meter = o.Meter
 	return f
 }
@@ -410,7 +410,7 @@ func (r *running) end(ctx context.Context, runErr error) (tasks.Report, error) {
 	if err != nil {
 		return report, errors.Join(runErr, err)
 	}
-	report.Database = r.member.database(pg.Target)
+	report.Database = r.member.database()
 	if r.Progress != nil {
 		if err := r.show(ctx); err != nil {
 			r.Log.Debug("the end of the run is not shown", "err", err)
@@ -457,7 +457,7 @@ func Report(ctx context.Context, o Options) (tasks.Report, error) {
 		return tasks.Report{}, err
 	}
 	report, err := l.Report(ctx, target)
-	report.Database = o.member.database(pg.Target)
+	report.Database = o.member.database()
 	return report, err
 }
 

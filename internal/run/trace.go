@@ -9,7 +9,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
-	"github.com/pgconvoy/pgconvoy/internal/pg"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 	"github.com/pgconvoy/pgconvoy/internal/tracing"
 )
@@ -28,7 +27,7 @@ func (r *running) trace(ctx context.Context, name string, began time.Time) (cont
 	if span.IsRecording() {
 		span.SetAttributes(attribute.String("pgconvoy.run", id.Name), attribute.String("pgconvoy.run_uid", id.UID))
 		if r.member != nil {
-			span.SetAttributes(attribute.String("pgconvoy.database", r.member.database(pg.Target)))
+			span.SetAttributes(attribute.String("pgconvoy.database", r.member.database()))
 		}
 	}
 	return ctx, span

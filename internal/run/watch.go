@@ -84,7 +84,7 @@ func (r *running) show(ctx context.Context) error {
 	if err := lookInto(ctx, &s, r.prepared.target); err != nil {
 		return err
 	}
-	s.Planner, s.Database = fleet.Name(), r.member.database(pg.Target)
+	s.Planner, s.Database = fleet.Name(), r.member.database()
 	s.Workers, s.Stages, s.Warnings = r.seen.Workers, r.seen.Stages, append(r.seen.Stalls(), r.seen.Warnings...)
 	s.Bottleneck, s.Stalled, s.Busy = r.seen.Bottleneck, r.seen.Stalled, r.seen.Busy
 	if s.Snapshot.Held && s.Snapshot.ID == r.seen.Snapshot.ID {
@@ -138,7 +138,7 @@ func (r *running) status(ctx context.Context, workers fleetAnswer) (tasks.RunSta
 	if err != nil {
 		return s, err
 	}
-	s.Planner, s.Database = fleet.Name(), r.member.database(pg.Target)
+	s.Planner, s.Database = fleet.Name(), r.member.database()
 	if err := lookInto(ctx, &s, target); err != nil {
 		return s, err
 	}
@@ -388,7 +388,7 @@ func ledgerStatus(ctx context.Context, o Options) (tasks.RunStatus, error) {
 	if err != nil {
 		return s, err
 	}
-	s.Database = o.member.database(pg.Target)
+	s.Database = o.member.database()
 	if err := lookInto(ctx, &s, target); err != nil {
 		return s, err
 	}

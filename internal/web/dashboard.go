@@ -216,7 +216,7 @@ func (d Dashboard) events(w http.ResponseWriter, req *http.Request, status *cach
 		}
 		if err != nil {
 			// The reason may quote what only the databases should know.
-			_, _ = fmt.Fprint(w, "event: gone\ndata: the run has ended, or cannot be reached\n\n")
+			_, _ = fmt.Fprint(w, "event: gone\ndata: no run: it has ended, has not begun, or cannot be reached\n\n")
 			return
 		}
 		if over {

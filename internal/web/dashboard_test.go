@@ -109,7 +109,7 @@ func TestDashboardHidesErrors(t *testing.T) {
 	url := serve(t, Dashboard{Status: func(context.Context) (tasks.RunStatus, error) {
 		return tasks.RunStatus{}, errors.New("row (1, secret)")
 	}})
-	require.Equal(t, []event{{"gone", "the run has ended, or cannot be reached"}}, read(t, url, 10))
+	require.Equal(t, []event{{"gone", "no run: it has ended, has not begun, or cannot be reached"}}, read(t, url, 10))
 }
 
 func TestDashboardControl(t *testing.T) {
