@@ -189,11 +189,11 @@ func (r *running) askQueue(ctx context.Context, q *queue.Queue, workers fleetAns
 	if len(s.Workers) > 0 || r.workersSeen.IsZero() {
 		r.workersSeen = time.Now()
 	}
-	outstanding := outstanding(s.Stages)
+	n := outstanding(s.Stages)
 	r.unattended = ""
-	if since := time.Since(r.workersSeen); outstanding > 0 && since > noWorkersAfter {
+	if since := time.Since(r.workersSeen); n > 0 && since > noWorkersAfter {
 		r.unattended = fmt.Sprintf("no workers: %d tasks wait, and no worker was heard of for %s; start workers for run %s",
-			outstanding, since.Round(time.Second), r.Config.Run)
+			n, since.Round(time.Second), r.Config.Run)
 		s.Warnings = append(s.Warnings, r.unattended)
 	}
 	if s.Paused {
