@@ -154,7 +154,7 @@ if none runs, planner resume does.`,
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(app.Out, "%d tasks are tried again\n", n)
+			fmt.Fprintf(app.Out, "ready to be tried again: %s\n", tasks.Plural(n, "task"))
 			return nil
 		},
 	}

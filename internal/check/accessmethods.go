@@ -1,6 +1,10 @@
 package check
 
-import "context"
+import (
+	"context"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
 
 // sqlAccessMethods lists the access methods in use that came with the source's
 // server; those of extensions and of users come with the archive.
@@ -25,5 +29,5 @@ func checkAccessMethods(ctx context.Context, p *probe) (Findings, error) {
 		return nil, err
 	}
 	return Findings{blocker("access-methods", "copy into a server of the source's make; or on the source, move to a common one: ALTER TABLE … SET ACCESS METHOD heap, CREATE INDEX … USING btree",
-		"the target server lacks %s that the source uses: %s", plural(missing.total, "access method"), missing)}, nil
+		"the target server lacks %s that the source uses: %s", tasks.Plural(missing.total, "access method"), missing)}, nil
 }

@@ -3,6 +3,8 @@ package check
 import (
 	"context"
 	"fmt"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // sqlExclusive lists tables that somebody holds so that nobody can read them.
@@ -24,7 +26,7 @@ func checkSourceActivity(ctx context.Context, p *probe) (Findings, error) {
 	}
 	if !locked.empty() {
 		found = append(found, warning("source-locks", "wait for these sessions (VACUUM FULL, ALTER TABLE, …), or end them: SELECT pg_terminate_backend(process)",
-			"%s on the source cannot be read now, as somebody holds an ACCESS EXCLUSIVE lock: %s", plural(locked.total, "table"), locked))
+			"%s on the source cannot be read now, as somebody holds an ACCESS EXCLUSIVE lock: %s", tasks.Plural(locked.total, "table"), locked))
 	}
 	prepared, err := queryList(ctx, p.Source, sqlPrepared)
 	if err != nil {
@@ -32,7 +34,7 @@ func checkSourceActivity(ctx context.Context, p *probe) (Findings, error) {
 	}
 	if !prepared.empty() {
 		found = append(found, warning("source-prepared", "on the source: COMMIT PREPARED or ROLLBACK PREPARED each of them",
-			"%s on the source: what they changed will not be in the copy: %s", plural(prepared.total, "prepared transaction"), prepared))
+			"%s on the source: what they changed will not be in the copy: %s", tasks.Plural(prepared.total, "prepared transaction"), prepared))
 	}
 	return found, nil
 }
@@ -52,5 +54,5 @@ func checkTargetSessions(ctx context.Context, p *probe) (Findings, error) {
 	}
 	return Findings{warning("target-sessions", fmt.Sprintf("stop what is connected there; until the switch-over, keep it out: ALTER ROLE … NOLOGIN, or REVOKE CONNECT ON DATABASE %s FROM PUBLIC",
 		quoteIdent(p.target.Facts.Database)),
-		"%s to the %s: %s", plural(sessions.total, "other session")+" connected", p.target.place(), sessions)}, nil
+		"%s to the %s: %s", tasks.Plural(sessions.total, "other session")+" connected", p.target.place(), sessions)}, nil
 }

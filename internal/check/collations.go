@@ -3,6 +3,8 @@ package check
 import (
 	"context"
 	"fmt"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // sqlUsedCollations lists collations of the system schema that objects depend
@@ -43,7 +45,7 @@ func checkCollations(ctx context.Context, p *probe) (Findings, error) {
 	if !missing.empty() {
 		found = append(found, blocker("collations",
 			"install the locale on the target's operating system (Debian: package locales-all, or locale-gen), then there, as superuser: SELECT pg_import_system_collations('pg_catalog');",
-			"the target database lacks %s that the source uses: %s", plural(missing.total, "collation"), missing))
+			"the target database lacks %s that the source uses: %s", tasks.Plural(missing.total, "collation"), missing))
 	}
 	own, err := ownCollations(ctx, p)
 	return append(found, own...), err
@@ -83,12 +85,12 @@ func ownCollations(ctx context.Context, p *probe) (Findings, error) {
 	var found Findings
 	if !noICU.empty() {
 		found = append(found, blocker("collations", "copy into a server that was built with ICU",
-			"the target server has no ICU collations, which %s of the source need: %s", plural(noICU.total, "collation"), noICU))
+			"the target server has no ICU collations, which %s of the source need: %s", tasks.Plural(noICU.total, "collation"), noICU))
 	}
 	if !unknown.empty() {
 		found = append(found, blocker("collations",
 			"install the locales on the target's operating system (Debian: package locales-all, or locale-gen), then there, as superuser: SELECT pg_import_system_collations('pg_catalog');",
-			"the target server does not know the locale of %s of the source: %s", plural(unknown.total, "collation"), unknown))
+			"the target server does not know the locale of %s of the source: %s", tasks.Plural(unknown.total, "collation"), unknown))
 	}
 	return found, nil
 }

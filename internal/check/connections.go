@@ -129,7 +129,7 @@ func limitFindings(s *server, limits []tasks.SessionLimit) Findings {
 		if l.Needed <= l.Free() {
 			continue
 		}
-		wanted := plural(l.Needed, "connection")
+		wanted := tasks.Plural(l.Needed, "connection")
 		switch l.Of {
 		case ofServer:
 			found = append(found, blocker("connections",

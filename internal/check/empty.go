@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // What is in the way of a copy, outside extensions, the system's schemas and
@@ -34,7 +36,7 @@ func checkTargetEmpty(ctx context.Context, p *probe) (Findings, error) {
 		found = append(found, blocker("target-empty",
 			fmt.Sprintf("copy into a new database: CREATE DATABASE … TEMPLATE template0; or drop this one, if nobody needs it: DROP DATABASE %[1]s; CREATE DATABASE %[1]s TEMPLATE template0",
 				quoteIdent(p.target.Facts.Database)),
-			"the %s is not empty, it holds %s: %s", p.target.place(), plural(objects.total, "object"), objects))
+			"the %s is not empty, it holds %s: %s", p.target.place(), tasks.Plural(objects.total, "object"), objects))
 	}
 	leftovers, err := queryList(ctx, p.Target, withObjects(sqlLeftovers))
 	if err != nil {
@@ -42,7 +44,7 @@ func checkTargetEmpty(ctx context.Context, p *probe) (Findings, error) {
 	}
 	if !leftovers.empty() {
 		found = append(found, warning("target-leftovers", "drop them, if the source has objects of these names or nobody needs them",
-			"the %s holds %s that will stay: %s", p.target.place(), plural(leftovers.total, "object"), leftovers))
+			"the %s holds %s that will stay: %s", p.target.place(), tasks.Plural(leftovers.total, "object"), leftovers))
 	}
 	return found, nil
 }
@@ -91,11 +93,11 @@ func checkSchemas(ctx context.Context, p *probe) (Findings, error) {
 	var found Findings
 	if !both.empty() {
 		found = append(found, blocker("target-schemas", both.each("DROP SCHEMA %s; -- an extension in it has to move first, or be dropped"),
-			"the run would create %s that the target has already: %s", plural(both.total, "schema"), both))
+			"the run would create %s that the target has already: %s", tasks.Plural(both.total, "schema"), both))
 	}
 	if !extra.empty() {
 		found = append(found, warning("target-leftovers", extra.each("DROP SCHEMA %s;"), "the %s has %s that the source lacks and that will stay: %s",
-			p.target.place(), plural(extra.total, "schema"), extra))
+			p.target.place(), tasks.Plural(extra.total, "schema"), extra))
 	}
 	public, err := publicFindings(ctx, p, onSource["public"], onTarget["public"])
 	return append(found, public...), err

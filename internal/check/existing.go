@@ -41,7 +41,7 @@ func Misfitting(m fit.Misfits) Findings {
 		{m.Required, "column", "NOT NULL without a default on the target, and not copied", "on the target: ALTER TABLE … ALTER COLUMN … SET DEFAULT …, or DROP NOT NULL"},
 	} {
 		if names := listOf(f.names); !names.empty() {
-			found = append(found, blocker("target-tables", f.hint, "%s %s: %s", plural(names.total, f.noun), f.what, names))
+			found = append(found, blocker("target-tables", f.hint, "%s %s: %s", tasks.Plural(names.total, f.noun), f.what, names))
 		}
 	}
 	return found
@@ -127,7 +127,7 @@ func checkLoading(ctx context.Context, p *probe, names []string) (Findings, erro
 	}
 	if !refused.empty() {
 		found = append(found, blocker("target-tables", "on the target:\n"+refused.each("GRANT "+rights+" ON %s TO "+p.target.role()+";"),
-			"role %s needs %s on %s of the target: %s", p.target.role(), rights, plural(refused.total, "table"), refused))
+			"role %s needs %s on %s of the target: %s", p.target.role(), rights, tasks.Plural(refused.total, "table"), refused))
 	}
 	hidden, err := queryList(ctx, p.Target, sqlPolicies, names)
 	if err != nil {
@@ -135,7 +135,7 @@ func checkLoading(ctx context.Context, p *probe, names []string) (Findings, erro
 	}
 	if !hidden.empty() {
 		found = append(found, blocker("target-tables", fmt.Sprintf("on the target, as superuser: ALTER ROLE %s BYPASSRLS;", p.target.role()),
-			"row-level security of %s on the target applies to role %s, which can then not load rows: %s", plural(hidden.total, "table"), p.target.role(), hidden))
+			"row-level security of %s on the target applies to role %s, which can then not load rows: %s", tasks.Plural(hidden.total, "table"), p.target.role(), hidden))
 	}
 	return found, nil
 }
@@ -164,7 +164,7 @@ func checkFirings(ctx context.Context, p *probe, names []string) (Findings, erro
 	if len(always) > 0 {
 		l, statements := listOf(always), listOf(disable)
 		found = append(found, blocker("target-tables", "on the target, for the time of the run:\n"+statements.each("%s"),
-			"%s of the target would fire for every row that is copied, as ENABLE ALWAYS or ENABLE REPLICA says: %s", plural(l.total, "trigger"), l))
+			"%s of the target would fire for every row that is copied, as ENABLE ALWAYS or ENABLE REPLICA says: %s", tasks.Plural(l.total, "trigger"), l))
 	}
 	l := listOf(append(triggers, tables...))
 	may, err := maySilence(ctx, p.Target)
@@ -245,7 +245,7 @@ func checkRows(ctx context.Context, p *probe, into map[string]bool) (Findings, e
 		return nil, nil
 	}
 	return Findings{blocker("target-tables", "truncate: true empties them first, and what they hold is lost; or leave them out, or empty them yourself",
-		"%s of the target hold rows already: %s", plural(full.total, "table"), full)}, nil
+		"%s of the target hold rows already: %s", tasks.Plural(full.total, "table"), full)}, nil
 }
 
 // checkConfigRows looks at the configuration tables of extensions. What they hold
@@ -280,11 +280,11 @@ func checkConfigRows(ctx context.Context, p *probe) (Findings, error) {
 	var found Findings
 	if !missing.empty() {
 		found = append(found, blocker("target-tables", "make the extensions there, or leave them out with filter.exclude.extensions",
-			"%s of extensions not on the target: %s", plural(missing.total, "configuration table"), missing))
+			"%s of extensions not on the target: %s", tasks.Plural(missing.total, "configuration table"), missing))
 	}
 	if !full.empty() {
 		found = append(found, blocker("target-tables", "leave the extensions out with filter.exclude.extensions, or delete those rows on the target",
-			"%s of extensions hold rows of a user on the target already: %s", plural(full.total, "configuration table"), full))
+			"%s of extensions hold rows of a user on the target already: %s", tasks.Plural(full.total, "configuration table"), full))
 	}
 	return found, nil
 }
@@ -314,7 +314,7 @@ func checkTargetSequences(ctx context.Context, p *probe) (Findings, error) {
 	}
 	if !missing.empty() {
 		found = append(found, blocker("target-sequences", "make them, or leave sequences out of only",
-			"%s of the source not on the target: %s", plural(missing.total, "sequence"), missing))
+			"%s of the source not on the target: %s", tasks.Plural(missing.total, "sequence"), missing))
 	}
 	fixed, err := queryList(ctx, p.Target, sqlFixedSequence, names)
 	if err != nil {
@@ -322,7 +322,7 @@ func checkTargetSequences(ctx context.Context, p *probe) (Findings, error) {
 	}
 	if !fixed.empty() {
 		found = append(found, blocker("target-sequences", "on the target:\n"+fixed.each("GRANT UPDATE, SELECT ON SEQUENCE %s TO "+p.target.role()+";"),
-			"role %s may not set %s of the target: %s", p.target.role(), plural(fixed.total, "sequence"), fixed))
+			"role %s may not set %s of the target: %s", p.target.role(), tasks.Plural(fixed.total, "sequence"), fixed))
 	}
 	return found, nil
 }
@@ -342,7 +342,7 @@ func checkTargetLargeObjects(ctx context.Context, p *probe) (Findings, error) {
 		return nil, err
 	}
 	return Findings{blocker("target-large-objects", "on the target, if nobody needs them:\n"+there.each("SELECT lo_unlink(%s);"),
-		"large objects keep their oids, and the target has %s between the first and the last one of the source: %s", plural(there.total, "large object"), there)}, nil
+		"large objects keep their oids, and the target has %s between the first and the last one of the source: %s", tasks.Plural(there.total, "large object"), there)}, nil
 }
 
 // sqlTables begins a query with the tables and views that are chosen. $1 and $2 are
@@ -385,7 +385,7 @@ func checkTargetKeys(ctx context.Context, p *probe) (Findings, error) {
 		return nil, err
 	}
 	return Findings{blocker("target-sections", "add indexes to only, which makes keys, too; or make them before",
-		"%s to what is no key on the target: %s", plural(keyless.total, "foreign key"), keyless)}, nil
+		"%s to what is no key on the target: %s", tasks.Plural(keyless.total, "foreign key"), keyless)}, nil
 }
 
 // sqlMade lists what indexes, constraints and post_data make: the section, the kind,
@@ -414,11 +414,11 @@ func checkTargetSections(ctx context.Context, p *probe) (Findings, error) {
 	missing, unlike := fit.Unlike(source, target)
 	if l := listOf(missing); !l.empty() {
 		found = append(found, blocker("target-sections", "make them, by a run with only: [schema] or otherwise; or leave them out, see docs/choosing.md",
-			"%s of the source not on the target: %s", plural(l.total, "table"), l))
+			"%s of the source not on the target: %s", tasks.Plural(l.total, "table"), l))
 	}
 	if l := listOf(unlike); !l.empty() {
 		found = append(found, blocker("target-sections", "leave them out, or name only data, sequences and large_objects in only",
-			"%s partitioned otherwise on the target, where indexes, constraints and the like of the source cannot be made: %s", plural(l.total, "table"), l))
+			"%s partitioned otherwise on the target, where indexes, constraints and the like of the source cannot be made: %s", tasks.Plural(l.total, "table"), l))
 	}
 	type made struct {
 		Section, Kind, Table, Name string
@@ -452,7 +452,7 @@ func checkTargetSections(ctx context.Context, p *probe) (Findings, error) {
 	}
 	if !both.empty() {
 		found = append(found, blocker("target-sections", "leave the section out of only, or drop them on the target",
-			"the run would make %s that the target has already: %s", plural(both.total, "object"), both))
+			"the run would make %s that the target has already: %s", tasks.Plural(both.total, "object"), both))
 	}
 	return found, nil
 }

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // sqlExtensions lists what is installed. An archive does not mention those that
@@ -74,7 +76,7 @@ func checkExtensions(ctx context.Context, p *probe) (Findings, error) {
 	}
 	if !untrusted.empty() {
 		f := p.superuserFinding("extensions", "role %s of the target may not create %s, which only a superuser can: %s",
-			p.target.role(), plural(untrusted.total, "extension"), untrusted)
+			p.target.role(), tasks.Plural(untrusted.total, "extension"), untrusted)
 		if f.Level == Blocker {
 			f.Hint = "on the target, as superuser:\n" + untrusted.each("CREATE EXTENSION %s;") + "\nor connect as superuser"
 		}

@@ -94,7 +94,7 @@ func checkExtensionTables(ctx context.Context, p *probe) (Findings, error) {
 			p.target.role(), quoteIdent(p.target.Facts.Database), strings.Join(sql, " "))
 	}
 	f := blocker("extension-tables", hint, "role %s of the target may not write to %s of extensions, which a superuser owns, and whose contents are copied: %s",
-		p.target.role(), plural(closed.total, "configuration table"), closed)
+		p.target.role(), tasks.Plural(closed.total, "configuration table"), closed)
 	f.Level = level
 	return Findings{f}, nil
 }

@@ -6,6 +6,8 @@ import (
 	"iter"
 	"slices"
 	"strings"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // Level says whether a finding stops the run.
@@ -64,9 +66,9 @@ type FailedError struct{ Findings Findings }
 func (e *FailedError) Error() string {
 	var b strings.Builder
 	blockers, warnings := len(e.Findings.Blockers()), len(e.Findings.Warnings())
-	fmt.Fprintf(&b, "preflight found %s", plural(blockers, "blocker"))
+	fmt.Fprintf(&b, "preflight found %s", tasks.Plural(blockers, "blocker"))
 	if warnings > 0 {
-		fmt.Fprintf(&b, " and %s", plural(warnings, "warning"))
+		fmt.Fprintf(&b, " and %s", tasks.Plural(warnings, "warning"))
 	}
 	for _, f := range e.ordered() {
 		fmt.Fprintf(&b, "\n%s %s: %s", f.Level, f.Check, indent(f.What, "  "))
@@ -107,17 +109,6 @@ func (e *FailedError) ordered() Findings {
 
 // indent indents every line but the first.
 func indent(text, by string) string { return strings.ReplaceAll(text, "\n", "\n"+by) }
-
-// plural puts the number before the noun.
-func plural(n int, noun string) string {
-	switch {
-	case n == 1:
-		return "1 " + noun
-	case strings.HasSuffix(noun, "x"):
-		return fmt.Sprintf("%d %ses", n, noun)
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
 
 func blocker(name, hint, format string, args ...any) Finding {
 	return Finding{Check: name, Level: Blocker, What: fmt.Sprintf(format, args...), Hint: hint}

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 func TestVersionFindings(t *testing.T) {
@@ -116,8 +117,8 @@ func TestLists(t *testing.T) {
 	require.Len(t, l.names, shown)
 	require.Contains(t, l.String(), "a, a and 2 more")
 	require.Contains(t, l.each("DROP %s;"), "DROP a;\n-- and so on for 2 more")
-	require.Equal(t, "1 index", plural(1, "index"))
-	require.Equal(t, "2 indexes", plural(2, "index"))
+	require.Equal(t, "1 index", tasks.Plural(1, "index"))
+	require.Equal(t, "2 indexes", tasks.Plural(2, "index"))
 	require.Equal(t, "/tmp/.s.PGSQL.5432", address("/tmp", 5432))
 	require.Equal(t, "[::1]:5432", address("::1", 5432))
 }

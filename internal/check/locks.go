@@ -3,6 +3,8 @@ package check
 import (
 	"context"
 	"fmt"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // sqlLockTable yields the size of a server's lock table, as its manual computes
@@ -69,7 +71,7 @@ func checkLocks(ctx context.Context, p *probe) (Findings, error) {
 		need int
 		why  string
 	}{
-		{p.source, onSource, plural(tables, "table")},
+		{p.source, onSource, tasks.Plural(tables, "table")},
 		{p.target, onTarget, fmt.Sprintf("its largest transactions, and a partitioned table of %d partitions and indexes", tree)},
 	} {
 		rows, err := query[lockTable](ctx, side.Conn, sqlLockTable)

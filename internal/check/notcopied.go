@@ -1,6 +1,10 @@
 package check
 
-import "context"
+import (
+	"context"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
+)
 
 const sqlInvalidIndexes = `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_index x
 	JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid AND c.relkind = 'i' JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -35,13 +39,13 @@ func checkNotCopied(ctx context.Context, p *probe) (Findings, error) {
 			return nil, err
 		}
 		if !names.empty() {
-			found = append(found, warning("not-copied", c.hint, "%s %s: %s", plural(names.total, c.noun), c.what, names))
+			found = append(found, warning("not-copied", c.hint, "%s %s: %s", tasks.Plural(names.total, c.noun), c.what, names))
 		}
 	}
 	libraries, err := newLibraries(ctx, p)
 	if err == nil && !libraries.empty() {
 		found = append(found, warning("not-copied", "copy the files to the target server",
-			"%s needed on the target server for functions of the source: %s", plural(libraries.total, "library file"), libraries))
+			"%s needed on the target server for functions of the source: %s", tasks.Plural(libraries.total, "library file"), libraries))
 	}
 	return found, err
 }

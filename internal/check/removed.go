@@ -3,6 +3,8 @@ package check
 import (
 	"context"
 	"fmt"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // sqlRemoved lists what 14 and later refuse to create: postfix operators, and
@@ -33,7 +35,7 @@ func checkRemovedFeatures(ctx context.Context, p *probe) (Findings, error) {
 		return nil, err
 	}
 	return Findings{blocker("removed-features", "drop them on the source, or make them anew: a prefix operator, an aggregate on anycompatiblearray after the copy",
-		"PostgreSQL 14 and later cannot create %s of the source: %s", plural(removed.total, "object"), removed)}, nil
+		"PostgreSQL 14 and later cannot create %s of the source: %s", tasks.Plural(removed.total, "object"), removed)}, nil
 }
 
 // checkOpenPublic warns of a target before 15, where everybody may create in schema
@@ -87,5 +89,5 @@ func checkPartitionExclusions(ctx context.Context, p *probe) (Findings, error) {
 	}
 	return Findings{blocker("partition-exclusions", "drop them on the source, or leave their indexes out with filter.exclude.indexes, and make them on the target before its tables have partitions",
 		"PostgreSQL cannot attach the indexes of partitions to those of %s on partitioned tables, so these exclusion constraints, or keys WITHOUT OVERLAPS, cannot be made again: %s",
-		plural(broken.total, "constraint"), broken)}, nil
+		tasks.Plural(broken.total, "constraint"), broken)}, nil
 }

@@ -165,11 +165,11 @@ func roleFindings(p *probe, roles []neededRole, onTarget []targetRole) Findings 
 	if !missing.empty() {
 		found = append(found, blocker("target-roles",
 			p.makeHint()+"on the target:\n"+create.each("CREATE ROLE %s;")+"\nor give what is theirs to others with owner_map, or to nobody with no_owner: true and no_acl: true",
-			"the target lacks %s that the source uses: %s", plural(missing.total, "role"), missing))
+			"the target lacks %s that the source uses: %s", tasks.Plural(missing.total, "role"), missing))
 	}
 	if !closed.empty() {
 		found = append(found, blocker("target-privileges", "on the target:\n"+grants.each("%s")+"\nor give what is theirs to others with owner_map, or to "+p.target.role()+" with no_owner: true; or connect to the target as superuser",
-			"role %s cannot give objects on the target to %s that it is no member of, with inheritance: %s", p.target.role(), plural(closed.total, "owner"), closed))
+			"role %s cannot give objects on the target to %s that it is no member of, with inheritance: %s", p.target.role(), tasks.Plural(closed.total, "owner"), closed))
 	}
 	return found
 }

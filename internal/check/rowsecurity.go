@@ -3,6 +3,8 @@ package check
 import (
 	"context"
 	"fmt"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 const sqlHidden = sqlCopied + `SELECT pg_catalog.format('%I.%I', c.nspname, c.relname) FROM copied c
@@ -30,7 +32,7 @@ func checkClosedTables(ctx context.Context, p *probe) (Findings, error) {
 	}
 	return Findings{warning("target-closed-tables", fmt.Sprintf("on the target, for the time of the run: GRANT pg_read_all_data TO %s;", p.target.role()),
 		"the owners of %s may not read them, and so role %s cannot read them back on the target to verify them: %s",
-		plural(closed.total, "table"), p.target.role(), closed)}, nil
+		tasks.Plural(closed.total, "table"), p.target.role(), closed)}, nil
 }
 
 // checkRowSecurity lists tables whose policies apply to the role. A copy of
@@ -46,7 +48,7 @@ func checkRowSecurity(ctx context.Context, p *probe) (Findings, error) {
 		if !hidden.empty() {
 			found = append(found, blocker("source-row-security",
 				fmt.Sprintf("on the source, as superuser: ALTER ROLE %s BYPASSRLS;\nor connect as the owner of the tables, if they do not FORCE ROW LEVEL SECURITY", p.source.role()),
-				"row-level security hides rows of %s from role %s on the %s: %s", plural(hidden.total, "table"), p.source.role(), p.source.place(), hidden))
+				"row-level security hides rows of %s from role %s on the %s: %s", tasks.Plural(hidden.total, "table"), p.source.role(), p.source.place(), hidden))
 		}
 	}
 	if p.target.Facts.Superuser || p.target.Facts.BypassRLS {
@@ -58,7 +60,7 @@ func checkRowSecurity(ctx context.Context, p *probe) (Findings, error) {
 	}
 	if !forced.empty() {
 		found = append(found, warning("target-row-security", fmt.Sprintf("on the target, as superuser: ALTER ROLE %s BYPASSRLS;", p.target.role()),
-			"%s FORCE ROW LEVEL SECURITY, so role %s cannot read them back on the target to verify them: %s", plural(forced.total, "table"), p.target.role(), forced))
+			"%s FORCE ROW LEVEL SECURITY, so role %s cannot read them back on the target to verify them: %s", tasks.Plural(forced.total, "table"), p.target.role(), forced))
 	}
 	return found, nil
 }

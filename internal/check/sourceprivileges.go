@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgconvoy/pgconvoy/internal/pg"
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // sqlCopied is the relations whose contents a run reads: tables, their
@@ -52,7 +53,7 @@ func checkSourcePrivileges(ctx context.Context, p *probe) (Findings, error) {
 	}
 	if !schemas.empty() {
 		found = append(found, blocker("source-privileges", grant(p.source, "USAGE ON SCHEMA "+strings.Join(schemas.names, ", ")),
-			"role %s may not use %s of the %s: %s", p.source.role(), plural(schemas.total, "schema"), p.source.place(), schemas))
+			"role %s may not use %s of the %s: %s", p.source.role(), tasks.Plural(schemas.total, "schema"), p.source.place(), schemas))
 	}
 	for _, kind := range []struct{ noun, object, relkinds string }{
 		{"table", "TABLE", "'r', 'p'"},
@@ -76,7 +77,7 @@ func checkSourcePrivileges(ctx context.Context, p *probe) (Findings, error) {
 			hint = grant(p.source, fmt.Sprintf("SELECT ON ALL %sS IN SCHEMA %s", kind.object, strings.Join(inSchemas, ", ")))
 		}
 		found = append(found, blocker("source-privileges", hint, "role %s may not read %s of the %s: %s",
-			p.source.role(), plural(names.total, kind.noun), p.source.place(), names))
+			p.source.role(), tasks.Plural(names.total, kind.noun), p.source.place(), names))
 	}
 	return found, nil
 }
@@ -122,5 +123,5 @@ func checkLargeObjects(ctx context.Context, p *probe) (Findings, error) {
 		hint += fmt.Sprintf("\nand, as the grant is copied along, on the target: CREATE ROLE %s;", quoteIdent(grantee))
 	}
 	return Findings{blocker("source-privileges", hint, "role %s may not read %s of the %s: %s",
-		p.source.role(), plural(objects.total, "large object"), p.source.place(), objects)}, nil
+		p.source.role(), tasks.Plural(objects.total, "large object"), p.source.place(), objects)}, nil
 }

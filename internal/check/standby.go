@@ -3,6 +3,8 @@ package check
 import (
 	"context"
 	"strings"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // checkTargetStandby refuses a target that cannot be written.
@@ -31,7 +33,7 @@ func checkSourceStandby(ctx context.Context, p *probe) (Findings, error) {
 	}
 	if !unlogged.empty() {
 		found = append(found, blocker("source-standby", "copy from the primary, or there: "+unlogged.each("ALTER TABLE %s SET LOGGED;"),
-			"the %s is on a standby, which cannot read %s: %s", p.source.place(), plural(unlogged.total, "unlogged table"), unlogged))
+			"the %s is on a standby, which cannot read %s: %s", p.source.place(), tasks.Plural(unlogged.total, "unlogged table"), unlogged))
 	}
 	var feedback bool
 	var replay replay

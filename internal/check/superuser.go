@@ -4,6 +4,8 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 //go:embed sql/superuser.sql
@@ -28,7 +30,7 @@ func checkSuperuserObjects(ctx context.Context, p *probe) (Findings, error) {
 		return nil, err
 	}
 	return Findings{p.superuserFinding("superuser",
-		"%s of the source can only be created by a superuser, which role %s of the target is not: %s", plural(objects.total, "object"), p.target.role(), objects)}, nil
+		"%s of the source can only be created by a superuser, which role %s of the target is not: %s", tasks.Plural(objects.total, "object"), p.target.role(), objects)}, nil
 }
 
 // superuserFinding is a blocker, or a warning for a member of a role that

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"strings"
+
+	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // sqlTablespaces lists the tablespaces that relations name. Those in the
@@ -51,11 +53,11 @@ func checkTablespaces(ctx context.Context, p *probe) (Findings, error) {
 	if !missing.empty() {
 		found = append(found, blocker("tablespaces", "on the target, each in an empty folder that the server's user owns:\n"+missing.each("CREATE TABLESPACE %s LOCATION '…';")+
 			"\nor name others with tablespace_map, or leave them out with no_tablespaces: true",
-			"the target server lacks %s that the source uses: %s", plural(missing.total, "tablespace"), missing))
+			"the target server lacks %s that the source uses: %s", tasks.Plural(missing.total, "tablespace"), missing))
 	}
 	if !closed.empty() {
 		found = append(found, blocker("target-privileges", "on the target:\n"+closed.each("GRANT CREATE ON TABLESPACE %s TO "+strings.ReplaceAll(p.target.role(), "%", "%%")+";"),
-			"role %s may not use %s of the target: %s", p.target.role(), plural(closed.total, "tablespace"), closed))
+			"role %s may not use %s of the target: %s", p.target.role(), tasks.Plural(closed.total, "tablespace"), closed))
 	}
 	return found, nil
 }

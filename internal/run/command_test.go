@@ -74,7 +74,7 @@ func TestCommands(t *testing.T) {
 	p = newPlanner(t, binary, src.URI(), dst.URI(), "verify", "--verify", "digest")
 	require.Equal(t, 4, p.exit(t))
 	require.Contains(t, p.out.String(), `  only on the source: "id" = '7'`)
-	require.Contains(t, p.err.String(), "differ in 1 tables")
+	require.Contains(t, p.err.String(), "differ in 1 table")
 }
 
 func TestBadInputIsReportedAtOnce(t *testing.T) {

@@ -11,14 +11,14 @@ import (
 type stuckError struct{ failed, pending int }
 
 func (e *stuckError) Error() string {
-	return fmt.Sprintf("%d tasks failed, %d wait for them", e.failed, e.pending)
+	return fmt.Sprintf("%s failed, %d wait for that", tasks.Plural(e.failed, "task"), e.pending)
 }
 
 // IncompleteError is returned when a run ends with tasks that are not done.
 type IncompleteError struct{ Report tasks.Report }
 
 func (e *IncompleteError) Error() string {
-	return fmt.Sprintf("run %s is not complete: %d tasks failed and %d were not done", e.Report.Run, len(e.Report.Failures), e.Report.Pending)
+	return fmt.Sprintf("run %s is not complete: %s failed, %d not done", e.Report.Run, tasks.Plural(len(e.Report.Failures), "task"), e.Report.Pending)
 }
 
 // Hint says how to go on.

@@ -287,7 +287,7 @@ func TestInstanceWithAFailure(t *testing.T) {
 		lines = append(lines, message+" / "+hint)
 	}
 	require.Contains(t, lines[0], `database "bad": task fkey.public.orders.known`)
-	require.Contains(t, lines[len(lines)-1], "run main is not complete: 1 databases are not / mend what failed, then planner resume")
+	require.Contains(t, lines[len(lines)-1], "run main is not complete: it lacks 1 database / mend what failed, then planner resume")
 	pgtest.RequireEqual(t, s.src("good"), s.dst("good"), pgtest.IgnoreSchemas("pgconvoy"))
 
 	s.src("bad").Exec(t, "INSERT INTO a VALUES (4711, 'x')")
@@ -563,7 +563,7 @@ func TestInstanceCommands(t *testing.T) {
 
 	out, said := command(3, "run", "-o", "json")
 	require.Contains(t, said, `error: database "bad": task fkey.public.orders.known`)
-	require.Contains(t, said, "error: run main is not complete: 1 databases are not\nhint: mend what failed, then planner resume")
+	require.Contains(t, said, "error: run main is not complete: it lacks 1 database\nhint: mend what failed, then planner resume")
 	var report tasks.InstanceReport
 	require.NoError(t, json.Unmarshal([]byte(out), &report))
 	require.Equal(t, map[string]tasks.RunState{"bad": tasks.RunFailed, "good": tasks.RunComplete}, statesOf(report))
@@ -580,7 +580,7 @@ func TestInstanceCommands(t *testing.T) {
 	require.Regexp(t, `"bad" +"public"."a"`, out)
 	command(0, "cleanup")
 	out, said = command(4, "verify")
-	require.Contains(t, out, "database \"good\":\nrows of 1 tables compared, 1 000 rows: 0 differ")
+	require.Contains(t, out, "database \"good\":\nrows of 1 table compared, 1 000 rows: 0 differ")
 	require.Contains(t, said, `error: database "bad": source and target differ in 2 tables`)
 }
 

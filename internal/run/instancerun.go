@@ -300,7 +300,7 @@ func (e *InstanceError) orNil() error {
 }
 
 func (e *InstanceError) Error() string {
-	return fmt.Sprintf("run %s is not complete: %d databases are not", e.Run, e.Left)
+	return fmt.Sprintf("run %s is not complete: it lacks %s", e.Run, tasks.Plural(e.Left, "database"))
 }
 
 // Lines says what failed in each database, then what to do.
@@ -337,7 +337,7 @@ const (
 type ComparedError struct{ Databases []*DatabaseError }
 
 func (e *ComparedError) Error() string {
-	return fmt.Sprintf("%d databases differ, or could not be compared", len(e.Databases))
+	return "not equal, or not compared: " + tasks.Plural(len(e.Databases), "database")
 }
 
 // Lines says what is wrong with each.

@@ -243,8 +243,8 @@ func (e *LostError) Error() string {
 	if e.Objects {
 		objects = " and large objects"
 	}
-	return fmt.Sprintf("run %s cannot go on: nobody holds its snapshot any more (%s); %d tasks have rows to read, and %d tables%s were read in the lost snapshot",
-		e.Run, e.Why, e.Open, len(e.Tables), objects)
+	return fmt.Sprintf("run %s cannot go on: nobody holds its snapshot any more (%s); rows are still to be read by %s, and %s%s were read in the lost snapshot",
+		e.Run, e.Why, tasks.Plural(e.Open, "task"), tasks.Plural(len(e.Tables), "table"), objects)
 }
 
 // Hint says how to go on.

@@ -17,7 +17,7 @@ import (
 type UnsoundError struct{ Findings []string }
 
 func (e *UnsoundError) Error() string {
-	return fmt.Sprintf("the copy is not complete although every task is done: %d objects are not what they are on the source", len(e.Findings))
+	return fmt.Sprintf("the copy is not complete although every task is done: not as on the source: %s", tasks.Plural(len(e.Findings), "object"))
 }
 
 // Hint says what to do.

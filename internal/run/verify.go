@@ -22,7 +22,7 @@ import (
 type DifferenceError struct{ Tables int }
 
 func (e *DifferenceError) Error() string {
-	return fmt.Sprintf("source and target differ in %d tables", e.Tables)
+	return "source and target differ in " + tasks.Plural(e.Tables, "table")
 }
 
 // ExitCode is that of a difference.
@@ -32,7 +32,7 @@ func (e *DifferenceError) ExitCode() int { return 4 }
 type ComparisonError struct{ Failures []tasks.Failure }
 
 func (e *ComparisonError) Error() string {
-	return fmt.Sprintf("comparison is not complete: %d tasks failed", len(e.Failures))
+	return fmt.Sprintf("comparison is not complete: %s failed", tasks.Plural(len(e.Failures), "task"))
 }
 
 // Lines lists the failures, then what they mean.

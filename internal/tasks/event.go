@@ -92,7 +92,7 @@ func (e Event) what() string {
 	case EventTaskDead:
 		return fmt.Sprintf("task %s failed for good: %s", e.Task, e.Reason)
 	case EventStageDone:
-		return fmt.Sprintf("stage %s is done, %d tasks", e.Stage, e.Tasks["done"])
+		return fmt.Sprintf("stage %s is done, %s", e.Stage, Plural(e.Tasks["done"], "task"))
 	case EventRunStarted, EventDatabaseStarted:
 		if e.Resumed {
 			return "goes on"
@@ -126,7 +126,7 @@ func (e Event) missing() string {
 	case e.Databases != nil:
 		return fmt.Sprintf("%d of %d databases are missing", e.Databases["open"], e.Databases["open"]+e.Databases["done"])
 	case e.Tasks != nil:
-		return fmt.Sprintf("%d tasks failed, %d more are not done", e.Tasks["failed"], e.Tasks["pending"])
+		return fmt.Sprintf("%s failed, %d not done", Plural(e.Tasks["failed"], "task"), e.Tasks["pending"])
 	}
 	return "its planner could not ask what is missing"
 }

@@ -46,7 +46,7 @@ func rowComparison(w io.Writer, c tasks.Comparison) error {
 			fmt.Fprintln(w, "  … and more rows")
 		}
 	}
-	_, err := fmt.Fprintf(w, "%s of %d tables compared, %s rows: %d differ\n", c.Level, c.Tables, Count(c.Rows), len(c.Differences))
+	_, err := fmt.Fprintf(w, "%s of %s compared, %s rows: %d differ\n", c.Level, tasks.Plural(c.Tables, "table"), Count(c.Rows), len(c.Differences))
 	if err != nil {
 		return fmt.Errorf("write comparison: %w", err)
 	}

@@ -142,10 +142,10 @@ func plannedTasks(w io.Writer, p tasks.Plan) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(into)) {
-		fmt.Fprintf(w, "into %s: the rows of %d tables\n", oneLine(name), into[name])
+		fmt.Fprintf(w, "into %s: the rows of %s\n", oneLine(name), tasks.Plural(into[name], "table"))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(why)) {
-		fmt.Fprintf(w, "as text: %d tables: %s\n", why[reason], reason)
+		fmt.Fprintf(w, "as text: %s: %s\n", tasks.Plural(why[reason], "table"), reason)
 	}
 	if len(p.Critical) > 0 {
 		fmt.Fprintf(w, "critical path: %s\n", oneLine(path(p.Critical)))
@@ -210,8 +210,8 @@ func expected(w io.Writer, p tasks.Plan) error {
 		bytes += row.Bytes
 	}
 	e := p.Expected
-	_, err := fmt.Fprintf(w, "\n%d tasks for %d tables, %s\nexpected on the target: at most %s (tables %s, indexes %s, large objects %s, catalog %s), and WAL of %s, at most %s\n",
-		len(p.Tasks), len(p.Tables), Bytes(bytes), Bytes(e.Total()), Bytes(e.Tables), Bytes(e.Indexes), Bytes(e.LargeObjects), Bytes(e.Catalog), Bytes(e.WAL), Bytes(e.MostWAL))
+	_, err := fmt.Fprintf(w, "\n%s for %s, %s\nexpected on the target: at most %s (tables %s, indexes %s, large objects %s, catalog %s), and WAL of %s, at most %s\n",
+		tasks.Plural(len(p.Tasks), "task"), tasks.Plural(len(p.Tables), "table"), Bytes(bytes), Bytes(e.Total()), Bytes(e.Tables), Bytes(e.Indexes), Bytes(e.LargeObjects), Bytes(e.Catalog), Bytes(e.WAL), Bytes(e.MostWAL))
 	if err != nil {
 		return fmt.Errorf("write plan: %w", err)
 	}

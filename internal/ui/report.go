@@ -45,8 +45,8 @@ func Report(w io.Writer, form string, r tasks.Report) error {
 
 func writeEnd(w io.Writer, r tasks.Report) error {
 	writeRemarks(w, r)
-	_, err := fmt.Fprintf(w, "\nrun %s is %s: %s rows, %s of %d tables in %s; %s\n",
-		r.Run, r.State, Count(r.Rows), Bytes(r.Bytes), len(r.Tables), Duration(r.Elapsed), verified(r))
+	_, err := fmt.Fprintf(w, "\nrun %s is %s: %s rows, %s of %s in %s; %s\n",
+		r.Run, r.State, Count(r.Rows), Bytes(r.Bytes), tasks.Plural(len(r.Tables), "table"), Duration(r.Elapsed), verified(r))
 	if err != nil {
 		return fmt.Errorf("write summary: %w", err)
 	}

@@ -165,8 +165,8 @@ copy          copy       2
 bundle        copy       1
 schema        misc       1
 skipped: table x: it is not\nthere
-into "public"."whole": the rows of 1 tables
-as text: 1 tables: digests are of text
+into "public"."whole": the rows of 1 table
+as text: 1 table: digests are of text
 critical path: misc.pre-data.c0001 → copy.public.orders.p0001
 
 connections to  limit of  needed  limit  reserved  used  free

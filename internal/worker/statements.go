@@ -78,7 +78,7 @@ func label(t tasks.Task) string {
 		}
 	case tasks.KindVerify:
 		if v, err := tasks.Decode[tasks.Verify](t); err == nil {
-			return fmt.Sprintf("%s of %d tables compared", v.Level, len(v.Tables))
+			return fmt.Sprintf("%s of %s compared", v.Level, tasks.Plural(len(v.Tables), "table"))
 		}
 	default:
 		if s, err := tasks.Decode[tasks.Statements](t); err == nil && len(s.Statements) > 0 {
