@@ -13,9 +13,9 @@ import (
 )
 
 // Tracer returns what makes spans of what the command does, the process of that name,
-// and what sends the last
-// of them. It is nil unless OpenTelemetry's environment variables name a collector; a
-// trace that cannot be had is a warning.
+// and what sends the last of them. It is nil unless OpenTelemetry's environment
+// variables name a collector. A trace that cannot be had is a warning and no error:
+// these variables are often set for all programs of a host or cluster at once.
 func Tracer(ctx context.Context, service, process string, log *slog.Logger) (tracer trace.Tracer, stop func()) {
 	none := func() {}
 	endpoint := cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"), os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"))
