@@ -108,6 +108,102 @@ func TestReplicaLagHoldsCopies(t *testing.T) {
 	pgtest.RequireEqual(t, src, dst)
 }
 
+// TestAutomaticLimits: where limits are automatic, sessions of others that wait for a
+// row on the source slow copies down to one at a time, which goes on, and copies are as
+// many as before some time after they have got it.
+func TestAutomaticLimits(t *testing.T) {
+	t.Parallel()
+	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
+	src.Exec(t, `CREATE FUNCTION gate(n int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(n); RETURN true; END'`)
+	const tables = 6
+	gate := dst.Connect(t)
+	for n := 1; n <= tables; n++ { // each table waits at a gate of its own; the largest comes first
+		src.Exec(t, fmt.Sprintf("CREATE TABLE t%d (n int CHECK (public.gate(n)), pad text); INSERT INTO t%[1]d SELECT %[1]d, repeat('x', 500) FROM generate_series(1, %d)", n, (tables-n)*50+1))
+		_, err := gate.Exec(t.Context(), "SELECT pg_advisory_lock($1)", n)
+		require.NoError(t, err)
+	}
+	o := options(t, src, dst)
+	o.Config.Bundle.MaxTable, o.Config.Split.LargerThan, o.Config.Verify = 0, 1<<30, config.VerifyRows
+	o.Config.Caps.Copy, o.Config.Caps.Index = 2, 2
+	o.Config.Limits.Automatic, o.Config.Limits.Target.MaxCheckpoints = true, 1<<20 // other tests cause some
+	wait := start(t.Context(), o)
+	awaitAt := func(want string) { // which gates copies wait at
+		t.Helper()
+		awaitQuery(t, dst, want, `SELECT coalesce(string_agg(objid::text, ' ' ORDER BY objid), '') FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND objid BETWEEN 1 AND 6`)
+	}
+	open := func(n int) {
+		t.Helper()
+		_, err := gate.Exec(t.Context(), "SELECT pg_advisory_unlock($1)", n)
+		require.NoError(t, err)
+	}
+	awaitAt("1 2")
+
+	release := contend(t, src, "t6", 6)
+	awaitQuery(t, dst, "1", "SELECT throttle #>> '{lowered,0,to}' FROM pgconvoy.run")
+	s, err := run.Status(t.Context(), o)
+	require.NoError(t, err)
+	require.Equal(t, []string{"throttled: source lock waits 6 > 5, copy 2 → 1"}, s.Throttle.Warnings())
+	require.False(t, s.Throttle.Held)
+	open(1)
+	open(2)
+	awaitAt("3")
+	now := src.Query(t, "SELECT clock_timestamp()") // a bound that people have set would hold copies from the next look on
+	awaitQuery(t, src, "t", fmt.Sprintf(`SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()
+		AND application_name = 'pgconvoy planner' AND query LIKE '%%pg_locks%%' AND query_start > '%s' AND state = 'idle'`, now))
+	open(3)
+	awaitAt("4")
+
+	release()
+	awaitAt("4 5")
+	awaitQuery(t, dst, "", "SELECT coalesce(throttle ->> 'text', '') FROM pgconvoy.run")
+	for n := 4; n <= tables; n++ {
+		open(n)
+	}
+	report, err := wait()
+	require.NoError(t, err)
+	require.Equal(t, tasks.RunComplete, report.State)
+	requireOneAtATime(t, report, "copy.public.t3.all", "copy.public.t4.all")
+	pgtest.RequireEqual(t, src, dst)
+}
+
+// contend has so many sessions wait for the first row of a table, which another one has
+// locked, until the returned function is called.
+func contend(t *testing.T, db *pgtest.Database, table string, sessions int) (release func()) {
+	t.Helper()
+	lock := "SELECT FROM " + table + " FOR UPDATE"
+	holder := db.Connect(t)
+	tx, err := holder.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), lock)
+	require.NoError(t, err)
+	waiting := make(chan error, sessions)
+	for range sessions {
+		conn := db.Connect(t)
+		go func() {
+			_, err := conn.Exec(t.Context(), lock)
+			waiting <- err
+		}()
+	}
+	return func() {
+		require.NoError(t, tx.Rollback(t.Context()))
+		for range sessions {
+			require.NoError(t, <-waiting)
+		}
+	}
+}
+
+// requireOneAtATime asserts that the second task began when the first one was done.
+func requireOneAtATime(t *testing.T, report tasks.Report, first, second tasks.ID) {
+	t.Helper()
+	spans := map[tasks.ID]tasks.Span{}
+	for _, s := range report.Timeline {
+		spans[s.Task] = s
+	}
+	require.Positive(t, spans[first].Took)
+	require.GreaterOrEqual(t, spans[second].Start, spans[first].Start+spans[first].Took)
+}
+
 // TestLimitsOutliveAPlanner: what a planner has done to the queue for the sake of
 // limits, the next one undoes when they are lifted.
 func TestLimitsOutliveAPlanner(t *testing.T) {
