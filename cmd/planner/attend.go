@@ -31,11 +31,18 @@ func attend[R any](ctx context.Context, app *cli.App, cfg config.Config, logger 
 		return report, err
 	}
 	defer stopServing()
-	hook := webhook.New(string(cfg.Webhook.URL), o.Version, logger)
-	defer hook.Close()
-	o.Alert = hook.Send
-	tracer, stopTraces := cli.Tracer(ctx, service, fleet.Name(), logger)
-	defer stopTraces()
-	o.Tracer = tracer
+	defer tellOthers(ctx, &o)()
 	return do(o)
+}
+
+// tellOthers has the planner tell a webhook, and a collector of traces, if there are
+// such. The returned function waits, within bounds, for what they were not told yet.
+func tellOthers(ctx context.Context, o *run.Options) (stop func()) {
+	hook := webhook.New(string(o.Config.Webhook.URL), o.Version, o.Log)
+	tracer, stopTraces := cli.Tracer(ctx, service, fleet.Name(), o.Log)
+	o.Alert, o.Tracer = hook.Send, tracer
+	return func() {
+		stopTraces()
+		hook.Close()
+	}
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/pgconvoy/pgconvoy/internal/cli"
 	"github.com/pgconvoy/pgconvoy/internal/config"
-	"github.com/pgconvoy/pgconvoy/internal/fleet"
 	"github.com/pgconvoy/pgconvoy/internal/run"
 	"github.com/pgconvoy/pgconvoy/internal/ui"
 )
@@ -41,9 +40,8 @@ command line compare definitions first and then rows.`,
 			}
 			app.Drains()
 			rows := !definitions || cmd.Flags().Changed("verify")
-			tracer, stopTraces := cli.Tracer(cmd.Context(), service, fleet.Name(), logger)
-			defer stopTraces()
-			o := run.Options{Config: cfg, Version: cli.Version(), Log: logger, Tracer: tracer}
+			o := run.Options{Config: cfg, Version: cli.Version(), Log: logger}
+			defer tellOthers(cmd.Context(), &o)()
 			if cfg.Several() {
 				var all []ui.DatabaseCompared
 				err := run.VerifyInstance(cmd.Context(), o, func(ctx context.Context, name string, o run.Options) error {

@@ -36,14 +36,13 @@ func (o Options) alert(conn *queue.Conn, e tasks.Event) {
 	}
 }
 
-// announceStart says that the run begins, or goes on. A comparison is no run of which
-// somebody else wants to know: who began it waits for it.
+// announceStart says that the run begins, or goes on.
 func (r *running) announceStart() {
-	if r.compares {
-		return
-	}
 	e := r.event(tasks.EventRunStarted)
-	if r.member != nil {
+	switch {
+	case r.compares:
+		e.Type = tasks.EventVerifyStarted
+	case r.member != nil:
 		e.Type = tasks.EventDatabaseStarted
 	}
 	e.Resumed = !r.began
@@ -60,6 +59,24 @@ func (r *running) announceEnd(report tasks.Report) {
 	if report.RunUID != "" { // or the ledger could not be read
 		e.Tasks = map[string]int{"done": len(report.Timeline), "failed": len(report.Failures), "pending": report.Pending}
 		e.Rows, e.Bytes, e.Took = report.Rows, report.Bytes, report.Elapsed
+	}
+	r.alert(r.conn, e)
+}
+
+// announceCompared says what has come of a comparison that took so long, if it was said
+// that it begins.
+func (r *running) announceCompared(result tasks.Comparison, took time.Duration, err error) {
+	if !r.started {
+		return
+	}
+	e := r.event(tasks.EventVerifyFailed)
+	if err == nil {
+		e.Type = tasks.EventVerifyDone
+		if len(result.Differences) > 0 {
+			e.Type = tasks.EventVerifyDiffers
+		}
+		e.Level, e.Rows, e.Took = result.Level, result.Rows, took
+		e.Tables = map[string]int{"compared": result.Tables, "different": len(result.Differences)}
 	}
 	r.alert(r.conn, e)
 }
@@ -84,7 +101,7 @@ func endOf(state tasks.RunState, database bool) tasks.EventType {
 // announceStages says of each stage when all of its tasks are done. Those that were so
 // when the run was resumed are no news.
 func (r *running) announceStages(stages ledger.StageCounts) {
-	old := r.done == nil && !r.began && !r.compares
+	old := r.done == nil && !r.began
 	if r.done == nil {
 		r.done = map[tasks.Stage]bool{}
 	}

@@ -84,8 +84,8 @@ const refusedRow = `CREATE FUNCTION fine(t text) RETURNS bool LANGUAGE sql AS 'S
 const atTheGate = "datname = current_database() AND application_name LIKE 'pgconvoy worker%' AND wait_event = 'advisory'"
 
 // TestEventsAreAsDocumented has a run that stalls, is cancelled, fails and is
-// completed, and one of two databases of which one fails, and compares what is
-// announced with docs/events.md.
+// completed, comparisons of it, and a run of two databases that nobody works on, and of
+// which one fails then, and compares what is announced with docs/events.md.
 func TestEventsAreAsDocumented(t *testing.T) {
 	t.Parallel()
 	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
@@ -149,6 +149,13 @@ func TestEventsAreAsDocumented(t *testing.T) {
 	}
 	require.Equal(t, []tasks.EventType{tasks.EventRunStalled, tasks.EventRunCancelled, tasks.EventRunFailed, tasks.EventRunDone}, types)
 
+	alerts = nil
+	compareThrice(t, o, dst, heard)
+	types = nil
+	for _, e := range alerts {
+		types = append(types, e.Type)
+	}
+	require.Equal(t, []tasks.EventType{tasks.EventVerifyDone, tasks.EventVerifyDiffers, tasks.EventVerifyFailed}, types)
 	copyTwo(t, o, heard)
 	for _, body := range heard.bodies() {
 		require.NotContains(t, body, rowSecret)
@@ -156,7 +163,36 @@ func TestEventsAreAsDocumented(t *testing.T) {
 	requireDocumented(t, heard.bodies())
 }
 
-// copyTwo has a run of two databases, of which the second one fails.
+// compareThrice compares the sides as they are, then when they differ, and then begins
+// to without workers, and gives up.
+func compareThrice(t *testing.T, o run.Options, dst *pgtest.Database, heard *events) {
+	t.Helper()
+	o.Config.Verify = config.VerifyDigest
+	result := requireEqualSides(t, o)
+	done := heard.await(t, tasks.EventVerifyDone, 1)[0]
+	require.Equal(t, result.Rows, done.Rows)
+	require.Equal(t, map[string]int{"compared": 2, "different": 0}, done.Tables)
+	dst.Exec(t, "DELETE FROM big WHERE id = 4711; DROP TABLE strict")
+	requireDifferences(t, o)
+	differs := heard.await(t, tasks.EventVerifyDiffers, 1)[0]
+	require.Equal(t, map[string]int{"compared": 2, "different": 2}, differs.Tables)
+
+	o.Config.Workers = config.No
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := run.Verify(ctx, o)
+		ended <- err
+	}()
+	started := heard.await(t, tasks.EventVerifyStarted, 3)
+	interrupt()
+	require.ErrorIs(t, <-ended, context.Canceled)
+	require.Equal(t, started[2].RunUID, heard.await(t, tasks.EventVerifyFailed, 1)[0].RunUID)
+}
+
+// copyTwo has a run of two databases that nobody works on, so that it is cancelled, and
+// then one of which the second database fails.
 func copyTwo(t *testing.T, o run.Options, heard *events) {
 	t.Helper()
 	good, bad := "announced_good", "announced_bad" // on both servers
@@ -171,6 +207,25 @@ func copyTwo(t *testing.T, o run.Options, heard *events) {
 		})
 	}
 	o.Config.Run, o.Config.Databases = "two", config.List{good, bad}
+	idle := o
+	idle.Config.Workers, idle.AckWait = config.No, 2*time.Second
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := run.CopyInstance(ctx, idle)
+		ended <- err
+	}()
+	stalled := heard.await(t, tasks.EventRunStalled, 2)[1] // the first one was of the other run
+	require.Regexp(t, `^no workers: \d+ tasks wait, and no worker was heard of for \d+s; start workers for run two$`, stalled.Reason)
+	interrupt()
+	require.ErrorIs(t, <-ended, context.Canceled)
+	cancelled := heard.await(t, tasks.EventDatabaseCancelled, 1)[0]
+	require.Equal(t, []string{good, good}, []string{stalled.Database, cancelled.Database})
+	require.Equal(t, map[string]int{"done": 0, "open": 2}, heard.await(t, tasks.EventRunCancelled, 2)[1].Databases)
+
+	require.NoError(t, run.Cleanup(t.Context(), o))
+
 	before := len(heard.of(tasks.EventRunFailed))
 	report, err := run.CopyInstance(t.Context(), o)
 	var failed *run.InstanceError
@@ -181,7 +236,7 @@ func copyTwo(t *testing.T, o run.Options, heard *events) {
 	require.Equal(t, map[string]int{"done": 1, "open": 1}, all.Databases)
 	require.Equal(t, good, heard.await(t, tasks.EventDatabaseDone, 1)[0].Database)
 	require.Equal(t, bad, heard.await(t, tasks.EventDatabaseFailed, 1)[0].Database)
-	require.Len(t, heard.of(tasks.EventDatabaseStarted), 2)
+	require.Len(t, heard.of(tasks.EventDatabaseStarted), 3)
 	for _, e := range heard.of(tasks.EventTaskDone) {
 		if e.Run == "two" {
 			require.Contains(t, []string{good, bad}, e.Database)
@@ -213,12 +268,16 @@ func requireDocumented(t *testing.T, bodies []string) {
 	for about, fields := range sent {
 		require.Contains(t, string(text), "`"+about+"`", "docs/events.md does not name the type")
 		like := documented[about]
-		if like == nil && strings.HasPrefix(about, "database.") {
+		switch kind, _, _ := strings.Cut(about, "."); {
+		case like != nil:
+		case kind == "database":
 			like = documented["database.done"]
+		case kind == "verify":
+			like = documented["verify.differs"]
 		}
 		require.NotNil(t, like, "docs/events.md has no example of %s", about)
 		for field, kind := range fields {
-			if field == "database" {
+			if field == "database" || field == "databases" {
 				continue // of any event, in a run of several
 			}
 			require.Equal(t, like[field], kind, "field %s of %s", field, about)

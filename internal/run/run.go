@@ -62,7 +62,7 @@ type Options struct {
 	// dropped. If it fails, the ledger stays. It may be nil.
 	KeepReport func(tasks.Report) error
 
-	// Alert is told how the run has ended, and what stalls, beside the queue. It must
+	// Alert is told how the run, or the comparison, has ended, and what stalls, beside the queue. It must
 	// not wait; nil if nobody is to be told.
 	Alert func(tasks.Event)
 

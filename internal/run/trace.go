@@ -18,7 +18,7 @@ import (
 // had begun the run.
 func (r *running) trace(ctx context.Context, name string, began time.Time) (context.Context, trace.Span) {
 	id := r.ledger.Run()
-	if r.began || r.compares {
+	if r.began {
 		ctx = tracing.Root(ctx, id.UID)
 	} else {
 		ctx = tracing.Join(ctx, id.UID)

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -115,7 +116,8 @@ func attribute(list []*common.KeyValue, key string) string {
 }
 
 // TestTraceAndWebhook has a run that fails, and is resumed, by a planner and a worker
-// process, and looks at what it tells others: one trace of all of it, and posts.
+// process, and compared, and looks at what it tells others: one trace of all of it, and
+// posts.
 func TestTraceAndWebhook(t *testing.T) {
 	t.Parallel()
 	other := startOutside(t)
@@ -130,8 +132,8 @@ func TestTraceAndWebhook(t *testing.T) {
 
 	worker := &process{Cmd: command(t, build(t, "worker"), environment)}
 	worker.launch(t)
-	plan := func(verb string) (exit int) {
-		cmd := command(t, build(t, "planner"), environment, verb)
+	plan := func(verb string, more ...string) (exit int) {
+		cmd := command(t, build(t, "planner"), append(slices.Clone(environment), more...), verb)
 		cmd.Dir = t.TempDir()
 		var out bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &out
@@ -145,6 +147,7 @@ func TestTraceAndWebhook(t *testing.T) {
 	require.NoError(t, worker.Process.Signal(syscall.SIGTERM)) // it sends what it has
 	_ = worker.Wait()
 	other.add("output", []byte(worker.String()))
+	require.Equal(t, 0, plan("verify", "PGCONVOY_WORKERS=yes", "OTEL_SDK_DISABLED=true"), "it is a trace of its own")
 	other.requireWithout(t, "", hookSecret)
 	other.requireWithout(t, "traces", rowSecret, "a-literal", string(o.Config.Source.URI), "CREATE TABLE")
 
@@ -154,7 +157,7 @@ func TestTraceAndWebhook(t *testing.T) {
 	for _, e := range other.posts {
 		told = append(told, e.Type)
 	}
-	require.Equal(t, []tasks.EventType{tasks.EventRunFailed, tasks.EventRunDone}, told)
+	require.Equal(t, []tasks.EventType{tasks.EventRunFailed, tasks.EventRunDone, tasks.EventVerifyDone}, told)
 
 	uid := dst.Query(t, "SELECT uid FROM pgconvoy.run")
 	found := map[string]int{}

@@ -83,15 +83,12 @@ func Verify(ctx context.Context, o Options) (result tasks.Comparison, err error)
 		return result, err
 	}
 	defer keeper.Discard()
-	known, err := p.planComparison(ctx, keeper, &result)
-	if err != nil {
+	if err := p.planComparison(ctx, keeper, &result); err != nil {
 		return result, err
 	}
 	if err := p.runComparison(ctx, &result); err != nil {
 		return result, err
 	}
-	result.Differences = append(result.Differences, known...)
-	slices.SortFunc(result.Differences, func(x, y tasks.Difference) int { return tasks.CompareNames(x.Table, y.Table) })
 	if len(result.Differences) > 0 {
 		return result, &DifferenceError{Tables: len(result.Differences)}
 	}
@@ -138,16 +135,16 @@ func connectBoth(ctx context.Context, o Options) (*Prepared, error) {
 }
 
 // planComparison takes the snapshots of both sides, the target's with keeper,
-// and makes the plan. It returns the differences that show without a look at
-// the rows.
-func (p *Prepared) planComparison(ctx context.Context, keeper *pg.Conn, result *tasks.Comparison) (known []tasks.Difference, err error) {
+// and makes the plan. The differences that show without a look at the rows are
+// in the result.
+func (p *Prepared) planComparison(ctx context.Context, keeper *pg.Conn, result *tasks.Comparison) (err error) {
 	in := plan.CompareInput{Options: planOptions(p.Config), Bounds: map[uint32][]string{}}
 	if p.snapshot, err = pg.ExportSnapshot(ctx, p.source); err != nil {
-		return nil, fmt.Errorf("source: %w", err)
+		return fmt.Errorf("source: %w", err)
 	}
 	ours, err := pg.ExportSnapshot(ctx, keeper)
 	if err != nil {
-		return nil, fmt.Errorf("target: %w", err)
+		return fmt.Errorf("target: %w", err)
 	}
 	in.Snapshots = [2]string{p.snapshot.Name, ours.Name}
 	found, err := p.choose(ctx, p.source)
@@ -155,31 +152,31 @@ func (p *Prepared) planComparison(ctx context.Context, keeper *pg.Conn, result *
 		err = found.Err()
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if in.Source, err = pg.ReadCatalog(ctx, p.source, p.without); err != nil {
-		return nil, err
+		return err
 	}
 	if in.Target, err = pg.ReadCatalog(ctx, keeper, pg.Without{Schemas: []string{ledger.Schema}}); err != nil {
-		return nil, err
+		return err
 	}
 	in.Source, in.Scope = p.scope.Narrow(in.Source), p.scope
 	for _, s := range plan.KeySplits(in.Options, in.Source, p.scope) {
 		if in.Bounds[s.Table], err = pg.KeyBounds(ctx, p.source, s.Name.String(), s.Key, s.Blocks, s.NumParts); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if in.SameText, err = p.sameText(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if in.Places, err = p.otherPlaces(ctx, keeper, in.Source, in.Target); err != nil {
-		return nil, err
+		return err
 	}
-	p.Plan, known, result.Tables, err = plan.Compare(in)
+	p.Plan, result.Differences, result.Tables, err = plan.Compare(in)
 	for _, s := range p.Plan.Skipped {
 		p.Log.Warn("not compared: "+s.Object, "hint", s.Reason)
 	}
-	return known, err
+	return err
 }
 
 // runComparison has the plan done and adds what was found to the result.
@@ -202,11 +199,14 @@ func (p *Prepared) runComparison(ctx context.Context, result *tasks.Comparison) 
 		return errors.Join(explainLedger(err), p.undoComparison(context.WithoutCancel(ctx)))
 	}
 	p.Log.Info("comparison begins", "run", p.Config.Run, "tables", result.Tables, "tasks", len(p.Plan.Tasks))
-	r := &running{Options: p.Options, prepared: p, ledger: l, conn: conn, compares: true, released: true}
-	ctx, span := r.trace(ctx, "verify", time.Now())
+	r := &running{Options: p.Options, prepared: p, ledger: l, conn: conn, compares: true, began: true, released: true}
+	began := time.Now()
+	ctx, span := r.trace(ctx, "verify", began)
 	defer span.End()
 	runErr := r.work(ctx)
-	return r.endComparison(context.WithoutCancel(ctx), result, runErr)
+	err = r.endComparison(context.WithoutCancel(ctx), result, runErr)
+	r.announceCompared(*result, time.Since(began), err)
+	return err
 }
 
 // undoComparison drops what there is of the comparison's ledger.
@@ -258,7 +258,10 @@ func (r *running) endComparison(ctx context.Context, result *tasks.Comparison, r
 		runErr = &ComparisonError{Failures: report.Failures}
 	}
 	if runErr == nil {
-		result.Differences, result.Rows, runErr = r.ledger.Differences(ctx, target)
+		var found []tasks.Difference
+		found, result.Rows, runErr = r.ledger.Differences(ctx, target)
+		result.Differences = append(result.Differences, found...)
+		slices.SortFunc(result.Differences, func(x, y tasks.Difference) int { return tasks.CompareNames(x.Table, y.Table) })
 	}
 	return errors.Join(runErr, r.prepared.undoComparison(ctx))
 }

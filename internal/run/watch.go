@@ -16,9 +16,8 @@ import (
 
 // When the planner warns.
 const (
-	noWorkersAfter = 90 * time.Second // twice as long as a keeper is remembered
-	stalledAfter   = time.Minute      // without a byte, in a task that moves bytes
-	askWorkersFor  = 500 * time.Millisecond
+	stalledAfter  = time.Minute // without a byte, in a task that moves bytes
+	askWorkersFor = 500 * time.Millisecond
 )
 
 // fleetAnswer is what the workers say of themselves.
@@ -191,7 +190,8 @@ func (r *running) askQueue(ctx context.Context, q *queue.Queue, workers fleetAns
 	}
 	n := outstanding(s.Stages)
 	r.unattended = ""
-	if since := time.Since(r.workersSeen); n > 0 && since > noWorkersAfter {
+	// By then the leases of those that are gone have ended, too, so that tasks wait for nothing else.
+	if since := time.Since(r.workersSeen); n > 0 && since > q.AckWait()*3/2 {
 		r.unattended = fmt.Sprintf("no workers: %d tasks wait, and no worker was heard of for %s; start workers for run %s",
 			n, since.Round(time.Second), r.Config.Run)
 		s.Warnings = append(s.Warnings, r.unattended)

@@ -14,7 +14,8 @@ const EventVersion = 1
 type EventType string
 
 // The types of events. Those of a database are sent of each of several, and those of
-// the run then of all of them together.
+// the run then of all of them together. Those of verify are of a comparison, which is a run
+// of its own.
 const (
 	EventTaskDone    EventType = "task.done"
 	EventTaskRetried EventType = "task.retried"
@@ -31,6 +32,11 @@ const (
 	EventDatabaseDone      EventType = "database.done"
 	EventDatabaseFailed    EventType = "database.failed"
 	EventDatabaseCancelled EventType = "database.cancelled"
+
+	EventVerifyStarted EventType = "verify.started"
+	EventVerifyDone    EventType = "verify.done"
+	EventVerifyDiffers EventType = "verify.differs"
+	EventVerifyFailed  EventType = "verify.failed"
 )
 
 // Event is an announcement of what happened in a run. It may be lost, and may come
@@ -55,6 +61,8 @@ type Event struct {
 	Resumed   bool           `json:"resumed,omitempty"`   // another planner had begun it
 	Tasks     map[string]int `json:"tasks,omitempty"`     // how many are done, failed, and pending
 	Databases map[string]int `json:"databases,omitempty"` // of several: how many are done, and open
+	Level     string         `json:"level,omitempty"`     // of a comparison: rows or digest
+	Tables    map[string]int `json:"tables,omitempty"`    // of a comparison: how many are compared, and how many of them differ
 	Rows      int64          `json:"rows,omitempty"`
 	Bytes     int64          `json:"bytes,omitempty"`   // of COPY data
 	Took      time.Duration  `json:"took_ns,omitempty"` // the task, or the run up to now
@@ -109,6 +117,12 @@ func (e Event) what() string {
 			return fmt.Sprintf("stalled: task %s on %s: %s", e.Task, e.Worker, e.Reason)
 		}
 		return "stalled: " + e.Reason
+	case EventVerifyStarted:
+		return "comparison begins"
+	case EventVerifyDone, EventVerifyDiffers:
+		return fmt.Sprintf("%s of %d tables compared%s: %d differ", e.Level, e.Tables["compared"], e.amount(), e.Tables["different"])
+	case EventVerifyFailed:
+		return "comparison is not complete; what planner verify has printed says why"
 	}
 	return string(e.Type)
 }
