@@ -9,7 +9,8 @@ SHELL := /bin/bash
 # The version of the linter; it is built once into .cache/bin.
 LINT_VERSION := v2.15.0
 LINT := .cache/bin/golangci-lint-$(LINT_VERSION)
-# Those of the programs that make a release; they are built once into .cache/bin, too.
+# Those of the programs that make a release; they are built once into .cache/bin, too. deployments/check has the types of
+# the same goreleaser.
 GORELEASER := .cache/bin/goreleaser-v2.15.1
 SBOM := .cache/bin/cyclonedx-gomod-v1.10.0
 # How long the tests of one package may take. Many of them wait for leases and faults, so four run at once.
@@ -59,7 +60,7 @@ fmt: $(LINT) ## format the Go files and their imports
 vet: ## run go vet
 	go vet ./...
 
-deployments: postgres ## check the files of deployments/ against the types of their platforms, and run what can run here
+deployments: postgres ## check the files of deployments/, and .goreleaser.yaml, against the types of their platforms, and run what can run here
 	@scripts/check-deployments
 
 check: ## all that has to pass before a change lands: format, vet, lint, layers, build, deployments, tests, site of the documents, demo

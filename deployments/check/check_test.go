@@ -1,7 +1,8 @@
 // Package check holds the tests of the files in deployments/. Each file is
 // decoded strictly into the types of the platform that it is for, and every
 // planner and worker in it is held against the real programs: its flags, its
-// settings, the time that it is given to end.
+// settings, the time that it is given to end. The configuration of a release is
+// decoded in the same way, though it is no file of deployments/.
 //
 // It is a module of its own, so that the libraries of the platforms stay out of
 // the product's go.mod. A file for another platform gets a test file of its own
