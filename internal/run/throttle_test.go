@@ -143,7 +143,8 @@ func TestAutomaticLimits(t *testing.T) {
 	awaitQuery(t, dst, "1", "SELECT throttle #>> '{lowered,0,to}' FROM pgconvoy.run")
 	s, err := run.Status(t.Context(), o)
 	require.NoError(t, err)
-	require.Equal(t, []string{"throttled: source lock waits 6 > 5, copy 2 → 1"}, s.Throttle.Warnings())
+	require.Len(t, s.Throttle.Warnings(), 1)
+	require.Regexp(t, `^throttled: source lock waits \d+ > 5, copy 2 → 1$`, s.Throttle.Warnings()[0]) // other tests may wait, too
 	require.False(t, s.Throttle.Held)
 	open(1)
 	open(2)
