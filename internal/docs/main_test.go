@@ -29,9 +29,12 @@ func commandsDir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("pgtest-docs-%d", os.Getpid()))
 }
 
-// buildCommands builds the planner and the worker, once.
+// buildCommands builds the planner and the worker, once, as make build does: it
+// has compiled their packages then.
 var buildCommands = sync.OnceValue(func() error {
-	out, err := exec.Command("go", "build", "-o", commandsDir()+"/", "github.com/pgconvoy/pgconvoy/cmd/planner", "github.com/pgconvoy/pgconvoy/cmd/worker").CombinedOutput()
+	cmd := exec.Command("go", "build", "-trimpath", "-o", commandsDir()+"/", "github.com/pgconvoy/pgconvoy/cmd/planner", "github.com/pgconvoy/pgconvoy/cmd/worker")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, out)
 	}

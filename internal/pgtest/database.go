@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,11 @@ import (
 
 // helperTimeout bounds one helper call; a test that hangs names its statement.
 const helperTimeout = 5 * time.Minute
+
+const (
+	awaitTimeout = time.Minute
+	awaitTick    = 10 * time.Millisecond
+)
 
 // Null is how the query helpers show an SQL NULL.
 const Null = "<null>"
@@ -196,6 +202,66 @@ func (d *Database) Query(t testing.TB, sql string) string {
 	rows := d.Rows(t, sql)
 	if len(rows) != 1 || len(rows[0]) != 1 {
 		t.Fatalf("want one value, have %d rows\n%s", len(rows), shorten(sql))
+	}
+	return rows[0][0]
+}
+
+// Await asks a query of one value again and again until that is wanted. It does so
+// in one session, which it closes: a new one costs a server more than the query, and
+// what is waited for is slowed down by that. A session that the server has lost is
+// opened again.
+func (d *Database) Await(t testing.TB, want, sql string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), awaitTimeout)
+	defer cancel()
+	tick := time.NewTicker(awaitTick)
+	defer tick.Stop()
+	for {
+		got, err := d.awaitOn(ctx, tick.C, want, sql)
+		var refused *pgconn.PgError
+		switch {
+		case err == nil:
+			return
+		case ctx.Err() != nil:
+			t.Fatalf("%s: want %s, have %s after %s\n%s", d.Name, want, got, awaitTimeout, shorten(sql))
+		case errors.As(err, &refused) && refused.Severity == "ERROR":
+			t.Fatalf("%s: %v\n%s", d.Name, err, shorten(sql))
+		}
+		<-tick.C
+	}
+}
+
+// awaitOn is Await in one session, until the first error. got is the last answer.
+func (d *Database) awaitOn(ctx context.Context, tick <-chan time.Time, want, sql string) (got string, err error) {
+	conn, err := pgx.Connect(ctx, d.URI())
+	if err != nil {
+		return err.Error(), err
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	for {
+		results, err := conn.PgConn().Exec(ctx, sql).ReadAll()
+		if err != nil {
+			return cmp.Or(got, err.Error()), err
+		}
+		if got = oneValue(results); got == want {
+			return got, nil
+		}
+		select {
+		case <-ctx.Done():
+			return got, ctx.Err()
+		case <-tick:
+		}
+	}
+}
+
+// oneValue returns the value of the last result as text, or what that has instead.
+func oneValue(results []*pgconn.Result) string {
+	if len(results) == 0 {
+		return "nothing"
+	}
+	rows := textRows(results[len(results)-1])
+	if len(rows) != 1 || len(rows[0]) != 1 {
+		return fmt.Sprintf("%d rows", len(rows))
 	}
 	return rows[0][0]
 }

@@ -8,9 +8,10 @@
 //	func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 //
 // Where a new line goes: finding server programs in install.go and tree.go,
-// running them in server.go and spawn.go, helpers on one database in
-// database.go, certificates in tls.go, comparing two in oracle.go (rows), dump.go
-// (schema) and facts.go (what pg_dump does not show), fixtures in museum.sql.
+// making clusters in initdb.go, running them in server.go and spawn.go, helpers on
+// one database in database.go, certificates in tls.go, comparing two in oracle.go
+// (rows), dump.go (schema) and facts.go (what pg_dump does not show), fixtures in
+// museum.sql.
 package pgtest
 
 import (
@@ -37,6 +38,8 @@ type registry struct {
 	serial  int
 	spawn   *spawner
 	trees   map[string]func() (install, error)
+	// templates are the folders that clusters are copied from, by how they were made
+	templates map[string]func() (string, error)
 }
 
 // clusterKey names a cluster that the tests of one process share.
@@ -47,9 +50,10 @@ type clusterKey struct {
 
 var processRegistry = sync.OnceValue(func() *registry {
 	return &registry{
-		shared:  map[clusterKey]func() (*Server, error){},
-		running: map[*Server]struct{}{},
-		trees:   map[string]func() (install, error){},
+		shared:    map[clusterKey]func() (*Server, error){},
+		running:   map[*Server]struct{}{},
+		trees:     map[string]func() (install, error){},
+		templates: map[string]func() (string, error){},
 	}
 })
 
@@ -129,8 +133,9 @@ func (r *registry) workDir(name string) (string, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.dir == "" {
-		removeAbandoned(os.TempDir())
-		dir, err := os.MkdirTemp("", "pgtest-")
+		parent := parentDir()
+		removeAbandoned(parent)
+		dir, err := os.MkdirTemp(parent, "pgtest-")
 		if err != nil {
 			return "", err
 		}
@@ -147,6 +152,17 @@ func (r *registry) workDir(name string) (string, error) {
 	r.serial++
 	dir := filepath.Join(r.dir, fmt.Sprintf("%s-%d", name, r.serial))
 	return dir, os.Mkdir(dir, 0o755)
+}
+
+// parentDir is where this process makes its folder: where TMPDIR says, else in
+// memory if that has room.
+func parentDir() string {
+	if os.Getenv("TMPDIR") == "" {
+		if dir := inMemory(); dir != "" {
+			return dir
+		}
+	}
+	return os.TempDir()
 }
 
 // spawner returns the process's only spawner, started at the first use.

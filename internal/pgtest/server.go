@@ -151,20 +151,6 @@ func defaultSettings(dir string) map[string]string {
 	}
 }
 
-func (s *Server) initdb(ctx context.Context, args []string) error {
-	if err := s.own(s.dir); err != nil {
-		return err
-	}
-	args = append([]string{
-		"-D", s.data(), "-A", "trust", "-U", superuser, "-E", "UTF8", "--locale=C.UTF-8", "--no-sync",
-	}, args...)
-	cmd := s.command(ctx, "initdb", args...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w\n%s", err, out)
-	}
-	return nil
-}
-
 // putFiles writes the rules of authentication and other files, which only the
 // cluster's owner may read, as the server wants it for a key.
 func (s *Server) putFiles(opts Options) error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -43,9 +42,8 @@ func (s *Server) clone(t testing.TB, role string, settings map[string]string) *S
 	c.settings["unix_socket_directories"] = dir
 	maps.Copy(c.settings, settings)
 	s.Stop(t, syscall.SIGINT)
-	out, err := exec.CommandContext(context.Background(), "cp", "-a", s.data(), c.data()).CombinedOutput()
-	if err != nil {
-		t.Fatalf("copy %s: %v\n%s", s.data(), err, out)
+	if err := copyCluster(context.Background(), s.data(), c.data()); err != nil {
+		t.Fatal(err)
 	}
 	s.Launch(t)
 	err = errors.Join(c.own(dir), os.WriteFile(filepath.Join(c.data(), "standby.signal"), nil, 0o644))

@@ -82,7 +82,7 @@ func natsServer(t *testing.T) {
 	dir := t.TempDir()
 	file, binary := filepath.Join(dir, "nats-server.conf"), filepath.Join(dir, "nats-server")
 	require.NoError(t, os.WriteFile(file, []byte(strings.Replace(string(text), store, "store_dir: "+filepath.Join(dir, "streams"), 1)), 0o600))
-	nettest.Run(t, "go", "build", "-o", binary, "github.com/nats-io/nats-server/v2")
+	nettest.Run(t, "env", "CGO_ENABLED=0", "go", "build", "-trimpath", "-o", binary, "github.com/nats-io/nats-server/v2")
 	p := &process{Cmd: exec.CommandContext(context.WithoutCancel(t.Context()), binary, "-c", file, "-m", "8222")}
 	p.Env = append(os.Environ(), rolePasswords()...)
 	p.launch(t)

@@ -29,9 +29,12 @@ func commandsDir() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("pgtest-commands-%d", os.Getpid()))
 }
 
-// buildCommands builds the planner and the worker, once.
+// buildCommands builds the planner and the worker, once, as make build does: it
+// has compiled their packages then.
 var buildCommands = sync.OnceValue(func() error {
-	out, err := exec.Command("go", "build", "-o", commandsDir()+"/", "github.com/pgconvoy/pgconvoy/cmd/planner", "github.com/pgconvoy/pgconvoy/cmd/worker").CombinedOutput()
+	cmd := exec.Command("go", "build", "-trimpath", "-o", commandsDir()+"/", "github.com/pgconvoy/pgconvoy/cmd/planner", "github.com/pgconvoy/pgconvoy/cmd/worker")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, out)
 	}
@@ -205,7 +208,7 @@ func TestWorkerKilledInTheMiddleOfAPart(t *testing.T) {
 // awaitQuery waits until the query yields the value.
 func awaitQuery(t *testing.T, db *pgtest.Database, want, query string) {
 	t.Helper()
-	require.Eventually(t, func() bool { return db.Query(t, query) == want }, 60*time.Second, 10*time.Millisecond, query)
+	db.Await(t, want, query)
 }
 
 func TestQueueServerIsAwayForAWhile(t *testing.T) {

@@ -27,10 +27,12 @@ func awaitLedger(t *testing.T, db *pgtest.Database) {
 	awaitQuery(t, db, "t", "SELECT to_regclass('pgconvoy.run') IS NOT NULL")
 }
 
+const sqlTaken = "SELECT coalesce(sum(bytes_processed), 0)::int8 FROM pg_stat_progress_copy WHERE datname = current_database()"
+
 // taken is how many bytes the COPYs have brought to the database that are under way.
 func taken(t *testing.T, db *pgtest.Database) int64 {
 	t.Helper()
-	n, err := strconv.ParseInt(db.Query(t, "SELECT coalesce(sum(bytes_processed), 0)::int8 FROM pg_stat_progress_copy WHERE datname = current_database()"), 10, 64)
+	n, err := strconv.ParseInt(db.Query(t, sqlTaken), 10, 64)
 	require.NoError(t, err)
 	return n
 }
@@ -56,7 +58,7 @@ func TestRateOfTheFleet(t *testing.T) {
 	awaitQuery(t, dst, "2", "SELECT count(*) FROM pg_stat_progress_copy WHERE datname = current_database() AND bytes_processed > 0")
 
 	began, before := time.Now(), taken(t, dst)
-	require.Eventually(t, func() bool { return taken(t, dst) >= before+int64(window)*rate }, time.Minute, 20*time.Millisecond)
+	dst.Await(t, "t", fmt.Sprintf("SELECT (%s) >= %d", sqlTaken, before+int64(window)*rate))
 	took := time.Since(began).Seconds()
 	require.GreaterOrEqual(t, took, window*0.9)
 	require.LessOrEqual(t, took, window*2.0, "a busy machine may be slower than it may be")
