@@ -260,6 +260,11 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 
 	return all, nil
 }
 
+// sqlPages reads the pages of all large objects: of a full one that ends with
+// another byte than zero the digest, which is 64 times shorter, else the page.
+const sqlPages = `SELECT loid, pageno, CASE WHEN octet_length(data) = 2048 AND get_byte(data, 2047) <> 0 THEN md5(data) ELSE data::text END
+FROM pg_largeobject ORDER BY loid, pageno`
+
 // readLargeObjects returns owner, ACL, comment, length and digest of every large
 // object by oid. Pages are digested without trailing zeros and empty pages not at
 // all: a hole of a sparse object reads as zeros, and a copy may have written them.
@@ -279,17 +284,21 @@ FROM pg_largeobject_metadata m`)
 		page, data, _ := bytes.Cut(rest, []byte{'\t'})
 		var number int64
 		_, _ = fmt.Sscan(string(page), &number)
-		raw, _ := hex.DecodeString(string(bytes.TrimPrefix(data, []byte(`\\x`))))
+		length, content := int64(largeObjectPage), data
+		if text, whole := bytes.CutPrefix(data, []byte(`\\x`)); whole {
+			raw, _ := hex.DecodeString(string(text))
+			length, content = int64(len(raw)), bytes.TrimRight(raw, "\x00")
+		}
 		key := string(oid)
-		lengths[key] = max(lengths[key], number*largeObjectPage+int64(len(raw)))
-		if raw = bytes.TrimRight(raw, "\x00"); len(raw) > 0 {
+		lengths[key] = max(lengths[key], number*largeObjectPage+length)
+		if len(content) > 0 {
 			h := md5.New()
 			fmt.Fprintf(h, "%x %d ", sums[key], number)
-			_, _ = h.Write(raw)
+			_, _ = h.Write(content)
 			sums[key] = h.Sum(nil)
 		}
 	}}
-	_, err = conn.PgConn().CopyTo(ctx, read, "COPY (SELECT loid, pageno, data FROM pg_largeobject ORDER BY loid, pageno) TO STDOUT")
+	_, err = conn.PgConn().CopyTo(ctx, read, "COPY ("+sqlPages+") TO STDOUT")
 	if err != nil {
 		return nil, err
 	}

@@ -169,7 +169,7 @@ func TestCancelledFetchEndsAtOnceAndLeavesNoRequest(t *testing.T) {
 func TestCancelledFetchLosesNoTask(t *testing.T) {
 	t.Parallel()
 	overBoth(t, func(t *testing.T, b *bundle) {
-		const rounds = 300
+		const rounds = 150
 		q := b.create(t, 100)
 		late, handedBack := 0, 0
 		for i, e := range copies(rounds) {
@@ -185,7 +185,7 @@ func TestCancelledFetchLosesNoTask(t *testing.T) {
 			}()
 			published := make(chan error, 1)
 			go func() { published <- q.Publish(t.Context(), []tasks.Envelope{e}) }()
-			spin(i * 500)
+			spin(i * 1000)
 			cancel()
 			require.NoError(t, <-published)
 			o := <-got

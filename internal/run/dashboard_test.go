@@ -92,12 +92,12 @@ func TestDashboardBeforeARun(t *testing.T) {
 
 // look returns the document once it contains the text, or what it is after a while: a
 // browser writes it down when the page is there, on a busy machine before the first
-// event is.
+// event is. It is given twice the time then.
 func look(t *testing.T, url, text string) (document string) {
 	t.Helper()
-	for began := time.Now(); time.Since(began) < time.Minute; {
+	for after := 4 * time.Second; after < time.Minute; after *= 2 {
 		var complaints string
-		document, complaints = browse(t, url, 4*time.Second)
+		document, complaints = browse(t, url, after)
 		require.Empty(t, complaints)
 		if strings.Contains(document, text) {
 			break

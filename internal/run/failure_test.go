@@ -136,8 +136,8 @@ func TestTooWideRowIsNamed(t *testing.T) {
 	}
 	t.Parallel()
 	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
-	src.Exec(t, `CREATE TABLE wide (id int PRIMARY KEY, b bytea); ALTER TABLE wide ALTER b SET STORAGE EXTERNAL; INSERT INTO wide VALUES (7, 'ok');
-		INSERT INTO wide SELECT 8, x.b || x.b FROM (SELECT decode(repeat('00ff10ab', 70 * 1024 * 1024), 'hex') AS b) x`)
+	src.Exec(t, `CREATE TABLE wide (id int PRIMARY KEY, b bytea); INSERT INTO wide VALUES (7, 'ok');
+		INSERT INTO wide SELECT 8, x.b || x.b FROM (SELECT decode(repeat('00ff10ab', 65 * 1024 * 1024), 'hex') AS b) x`)
 	o := options(t, src, dst)
 	o.Config.Verify = config.VerifyDigest
 	report := failing(t, dst, o)

@@ -31,20 +31,20 @@ func TestExpectedSizeAndWAL(t *testing.T) {
 		name, target, source string
 		parts                bool
 	}{
-		{"narrow rows", "replica", `CREATE TABLE a (id int); INSERT INTO a SELECT generate_series(1, 500000)`, false},
+		{"narrow rows", "replica", `CREATE TABLE a (id int); INSERT INTO a SELECT generate_series(1, 250000)`, false},
 		{"rows and indexes", "replica", `CREATE TABLE a (id int PRIMARY KEY, at timestamptz, note text); CREATE INDEX ON a (at); CREATE INDEX ON a (note);
-			INSERT INTO a SELECT n, now(), md5(n::text) FROM generate_series(1, 150000) n; REINDEX TABLE a`, false},
-		{"in parts", "replica", `CREATE TABLE a (id int PRIMARY KEY, note text); INSERT INTO a SELECT n, repeat(md5(n::text), 5) FROM generate_series(1, 100000) n`, true},
+			INSERT INTO a SELECT n, now(), md5(n::text) FROM generate_series(1, 80000) n; REINDEX TABLE a`, false},
+		{"in parts", "replica", `CREATE TABLE a (id int PRIMARY KEY, note text); INSERT INTO a SELECT n, repeat(md5(n::text), 5) FROM generate_series(1, 60000) n`, true},
 		{"out of line", "replica", `CREATE TABLE a (id int PRIMARY KEY, body text); ALTER TABLE a ALTER body SET STORAGE EXTERNAL;
-			INSERT INTO a SELECT n, repeat(md5(n::text), 300) FROM generate_series(1, 3000) n`, false},
-		{"many small tables", "replica", `DO $$ BEGIN FOR i IN 1..300 LOOP
+			INSERT INTO a SELECT n, repeat(md5(n::text), 300) FROM generate_series(1, 1500) n`, false},
+		{"many small tables", "replica", `DO $$ BEGIN FOR i IN 1..150 LOOP
 			EXECUTE format('CREATE TABLE t%s (id serial PRIMARY KEY, a int, name text); CREATE INDEX ON t%1$s (a); CREATE INDEX ON t%1$s (name);
 				INSERT INTO t%1$s (a, name) SELECT n, md5(n::text) FROM generate_series(1, 20) n', i); END LOOP; END $$`, false},
-		{"large objects and a materialized view", "replica", `SELECT count(lo_from_bytea(0, decode(repeat(md5(n::text), 500), 'hex'))) FROM generate_series(1, 1500) n;
-			CREATE MATERIALIZED VIEW m AS SELECT n, md5(n::text) FROM generate_series(1, 100000) n; CREATE INDEX ON m (n)`, false},
-		{"wal_level minimal", "minimal", `CREATE TABLE a (id int PRIMARY KEY, note text); INSERT INTO a SELECT n, repeat(md5(n::text), 5) FROM generate_series(1, 100000) n`, false},
-		{"wal_level minimal, in parts", "minimal", `CREATE TABLE a (id int PRIMARY KEY, note text); INSERT INTO a SELECT n, repeat(md5(n::text), 5) FROM generate_series(1, 100000) n`, true},
-		{"checksums, in parts", "checksums", `CREATE TABLE a (id int PRIMARY KEY, note text); INSERT INTO a SELECT n, repeat(md5(n::text), 5) FROM generate_series(1, 100000) n`, true},
+		{"large objects and a materialized view", "replica", `SELECT count(lo_from_bytea(0, decode(repeat(md5(n::text), 500), 'hex'))) FROM generate_series(1, 750) n;
+			CREATE MATERIALIZED VIEW m AS SELECT n, md5(n::text) FROM generate_series(1, 50000) n; CREATE INDEX ON m (n)`, false},
+		{"wal_level minimal", "minimal", `CREATE TABLE a (id int PRIMARY KEY, note text); INSERT INTO a SELECT n, repeat(md5(n::text), 5) FROM generate_series(1, 60000) n`, false},
+		{"wal_level minimal, in parts", "minimal", `CREATE TABLE a (id int PRIMARY KEY, note text); INSERT INTO a SELECT n, repeat(md5(n::text), 5) FROM generate_series(1, 60000) n`, true},
+		{"checksums, in parts", "checksums", `CREATE TABLE a (id int PRIMARY KEY, note text); INSERT INTO a SELECT n, repeat(md5(n::text), 5) FROM generate_series(1, 60000) n`, true},
 	} {
 		t.Run(c.name, func(t *testing.T) { // one after the other: WAL is the server's
 			src, dst := pgtest.Source(t).Database(t), targets[c.target].Database(t)
