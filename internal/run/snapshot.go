@@ -97,12 +97,16 @@ func (r *running) keepSnapshot(ctx context.Context) error {
 		return err
 	}
 	r.lost++
-	if r.lost < lostRounds {
+	if r.lost < lostRounds && !r.alone() {
 		r.Log.Warn("nobody was found that holds the snapshot", "snapshot", s.Text)
 		return nil
 	}
 	return r.replaceSnapshot(ctx)
 }
+
+// alone reports whether no other process can be one of the run's: its queue is in
+// this one, and listens to nobody.
+func (r *running) alone() bool { return r.Config.Embedded() && r.Config.NATS.Listen == "" }
 
 // harden records that what the snapshot shows is on the source's disk, if that
 // was not known when it was taken: a busy source takes its time.

@@ -171,6 +171,8 @@ func TestColumnsChangeBehindAStandby(t *testing.T) {
 func TestConflictOfSnapshots(t *testing.T) {
 	t.Parallel()
 	f := follow(t, map[string]string{"max_standby_streaming_delay": "0"})
+	w := &witness{Handler: f.o.Log.Handler()}
+	f.o.Log = slog.New(w)
 	wait := start(t.Context(), f.o)
 	awaitQuery(t, f.dst, "t", sqlHeld)
 	f.write(t)
@@ -184,6 +186,7 @@ func TestConflictOfSnapshots(t *testing.T) {
 	require.Contains(t, lost.Hint(), "hot_standby_feedback = on")
 	require.Contains(t, lost.Hint(), "max_standby_streaming_delay = -1")
 	require.Contains(t, f.src.Server.Log(t), "User query might have needed to see row versions that must be removed")
+	require.NotContains(t, w.all(), "nobody was found that holds the snapshot", "no other process could, and none is waited for")
 
 	f.src.Server.Exec(t, "ALTER SYSTEM SET hot_standby_feedback = on")
 	f.src.Server.Exec(t, "SELECT pg_reload_conf()")
