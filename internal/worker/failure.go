@@ -121,7 +121,11 @@ func (w *Worker) fail(ctx context.Context, d Delivery, e tasks.Envelope, t tasks
 			c.Discard()
 		}
 	}()
-	attempts, countErr := w.ledger.Attempt(ctx, c, t.ID, reason)
+	var attempts int
+	countErr := whenRoom(ctx, func() (err error) {
+		attempts, err = w.ledger.Attempt(ctx, c, t.ID, reason)
+		return err
+	})
 	if errors.Is(countErr, tasks.ErrBusy) {
 		log.Warn("task failed here, and another worker has it by now", "err", reason)
 		w.answer(log, d.Nak(busyDelay))
@@ -141,7 +145,8 @@ func (w *Worker) fail(ctx context.Context, d Delivery, e tasks.Envelope, t tasks
 		w.queue.Notify(retried)
 		return tasks.Retried
 	}
-	if failErr := w.ledger.Fail(ctx, c, t.ID, reason, w.o.Name); failErr != nil {
+	failErr := whenRoom(ctx, func() error { return w.ledger.Fail(ctx, c, t.ID, reason, w.o.Name) })
+	if failErr != nil {
 		log.Warn("failure could not be recorded", "err", failErr)
 		w.answer(log, d.Nak(backoff(attempts)))
 		return tasks.Retried
@@ -154,6 +159,21 @@ func (w *Worker) fail(ctx context.Context, d Delivery, e tasks.Envelope, t tasks
 	dead.Attempt, dead.Reason = attempts, brief(err)
 	w.queue.Notify(dead)
 	return tasks.GivenUp
+}
+
+// roomPause is how long to wait before the target is asked again for room.
+const roomPause = 100 * time.Millisecond
+
+// whenRoom writes to the ledger, again and again until ctx ends if the target's disk
+// is full: a server lets go of the locks of what it rolls back before it removes the
+// files, so that the room which a failed copy gives back comes a moment later.
+func whenRoom(ctx context.Context, write func() error) error {
+	for {
+		err := write()
+		if !pg.IsCode(err, "53100") || !pg.Pause(ctx, roomPause) {
+			return err
+		}
+	}
 }
 
 // brief says why a task failed in words that the queue may see: codes and names,
