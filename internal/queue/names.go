@@ -93,7 +93,7 @@ const (
 	pullGrace       = 2 * time.Second  // after which an unanswered pull is given up
 	unsupportedWait = 30 * time.Second // until another worker may take what this build does not know
 	openPollMin     = 100 * time.Millisecond
-	openPollMax     = 2 * time.Second
+	openPollMax     = 500 * time.Millisecond // databases of a run follow each other as fast
 )
 
 // The oldest server that has everything used here.

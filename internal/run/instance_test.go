@@ -156,9 +156,11 @@ func TestInstanceOfNames(t *testing.T) {
 func TestInstanceWithWorkers(t *testing.T) {
 	t.Parallel()
 	s := newServers(t, config.AllDatabases)
-	for name, rows := range map[string]string{"one": "30000", "two": "20000", "three": "10"} {
-		s.make(t, name, rows)
-	}
+	s.make(t, "two", "20000")
+	s.make(t, "three", "10")
+	s.source.Exec(t, "CREATE DATABASE one TEMPLATE template0")
+	s.target.Exec(t, "CREATE DATABASE one TEMPLATE template0")
+	release := gated(t, s.src("one"), s.dst("one"), 30_000)
 	s.o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
 	s.o.Config.KeepLedger = true
 	binary := build(t, "worker")
@@ -166,8 +168,18 @@ func TestInstanceWithWorkers(t *testing.T) {
 	for range 2 {
 		workers = append(workers, startWorker(t, binary, s.o, "PGCONVOY_EXIT_WHEN_IDLE=1s", "PGCONVOY_LINGER=true"))
 	}
-	report, err := run.CopyInstance(t.Context(), s.o)
-	require.NoError(t, err)
+	var report tasks.InstanceReport
+	ended := make(chan error, 1)
+	go func() {
+		var err error
+		report, err = run.CopyInstance(t.Context(), s.o)
+		ended <- err
+	}()
+	for _, w := range workers { // the largest, which comes first, might be done before a slow one sees its queue
+		require.Eventually(t, func() bool { return strings.Contains(w.String(), `"msg":"working"`) }, time.Minute, 20*time.Millisecond)
+	}
+	release()
+	require.NoError(t, <-ended)
 	require.Len(t, report.Databases, 3)
 	for _, d := range report.Databases {
 		require.NotEmpty(t, s.dst(d.Database).Column(t, "SELECT DISTINCT worker FROM pgconvoy.task"), d.Database)
