@@ -28,7 +28,12 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/verify"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv("TMPDIR") == "" { // pgtest would have clusters in memory, where fsync costs nothing
+		_ = os.Setenv("TMPDIR", "/var/tmp")
+	}
+	os.Exit(pgtest.Main(m))
+}
 
 const (
 	rounds  = 7
