@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/pgconvoy/pgconvoy/internal/cli/clitest"
 	"github.com/pgconvoy/pgconvoy/internal/config"
 )
 
@@ -23,9 +24,13 @@ var verb = regexp.MustCompile(`(?m)^  ([a-z]+) +[A-Z]`)
 // askCommands asks planner and worker, and each of their verbs, for their help, once.
 // The pages are by command line.
 var askCommands = sync.OnceValues(func() (pages map[string]string, err error) {
+	dir, err := clitest.Commands()
+	if err != nil {
+		return nil, err
+	}
 	pages = map[string]string{}
 	ask := func(name string, args ...string) {
-		out, failed := exec.Command(filepath.Join(commandsDir(), name), append(args, "--help")...).CombinedOutput()
+		out, failed := exec.Command(filepath.Join(dir, name), append(args, "--help")...).CombinedOutput()
 		err = errors.Join(err, failed)
 		pages[strings.Join(append([]string{name}, args...), " ")] = string(out)
 	}
@@ -41,7 +46,6 @@ var askCommands = sync.OnceValues(func() (pages map[string]string, err error) {
 // manuals returns the help of every command.
 func manuals(t *testing.T) map[string]string {
 	t.Helper()
-	commands(t)
 	pages, err := askCommands()
 	require.NoError(t, err)
 	return pages

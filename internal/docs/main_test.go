@@ -2,16 +2,14 @@ package docs
 
 import (
 	"bytes"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"github.com/yuin/goldmark/ast"
 
+	"github.com/pgconvoy/pgconvoy/internal/cli/clitest"
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
 )
 
@@ -20,32 +18,16 @@ const root = "../.."
 
 func TestMain(m *testing.M) {
 	code := pgtest.Main(m)
-	_ = os.RemoveAll(commandsDir())
+	clitest.RemoveCommands()
 	os.Exit(code)
 }
-
-// commandsDir is where this test process has the commands that it has built.
-func commandsDir() string {
-	return filepath.Join(os.TempDir(), fmt.Sprintf("pgtest-docs-%d", os.Getpid()))
-}
-
-// buildCommands builds the planner and the worker, once, as make build does: it
-// has compiled their packages then.
-var buildCommands = sync.OnceValue(func() error {
-	cmd := exec.Command("go", "build", "-trimpath", "-o", commandsDir()+"/", "github.com/pgconvoy/pgconvoy/cmd/planner", "github.com/pgconvoy/pgconvoy/cmd/worker")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, out)
-	}
-	return err
-})
 
 // commands returns the folder that planner and worker are in.
 func commands(t *testing.T) string {
 	t.Helper()
-	require.NoError(t, buildCommands())
-	return commandsDir()
+	dir, err := clitest.Commands()
+	require.NoError(t, err)
+	return dir
 }
 
 // read returns all documents.

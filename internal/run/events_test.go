@@ -180,14 +180,11 @@ func compareThrice(t *testing.T, o run.Options, dst *pgtest.Database, heard *eve
 	o.Config.Workers = config.No
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	ended := make(chan error, 1)
-	go func() {
-		_, err := run.Verify(ctx, o)
-		ended <- err
-	}()
+	wait := background(ctx, o, run.Verify)
 	started := heard.await(t, tasks.EventVerifyStarted, 3)
 	interrupt()
-	require.ErrorIs(t, <-ended, context.Canceled)
+	_, err := wait()
+	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, started[2].RunUID, heard.await(t, tasks.EventVerifyFailed, 1)[0].RunUID)
 }
 
@@ -211,15 +208,12 @@ func copyTwo(t *testing.T, o run.Options, heard *events) {
 	idle.Config.Workers, idle.AckWait = config.No, 2*time.Second
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	ended := make(chan error, 1)
-	go func() {
-		_, err := run.CopyInstance(ctx, idle)
-		ended <- err
-	}()
+	wait := background(ctx, idle, run.CopyInstance)
 	stalled := heard.await(t, tasks.EventRunStalled, 2)[1] // the first one was of the other run
 	require.Regexp(t, `^no workers: \d+ tasks wait, and no worker was heard of for \d+s; start workers for run two$`, stalled.Reason)
 	interrupt()
-	require.ErrorIs(t, <-ended, context.Canceled)
+	_, err := wait()
+	require.ErrorIs(t, err, context.Canceled)
 	cancelled := heard.await(t, tasks.EventDatabaseCancelled, 1)[0]
 	require.Equal(t, []string{good, good}, []string{stalled.Database, cancelled.Database})
 	require.Equal(t, map[string]int{"done": 0, "open": 2}, heard.await(t, tasks.EventRunCancelled, 2)[1].Databases)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/pgconvoy/pgconvoy/internal/cli/clitest"
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/fleet"
 	"github.com/pgconvoy/pgconvoy/internal/ledger"
@@ -24,28 +25,12 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// commandsDir is where this test process has the commands that it has built.
-func commandsDir() string {
-	return filepath.Join(os.TempDir(), fmt.Sprintf("pgtest-commands-%d", os.Getpid()))
-}
-
-// buildCommands builds the planner and the worker, once, as make build does: it
-// has compiled their packages then.
-var buildCommands = sync.OnceValue(func() error {
-	cmd := exec.Command("go", "build", "-trimpath", "-o", commandsDir()+"/", "github.com/pgconvoy/pgconvoy/cmd/planner", "github.com/pgconvoy/pgconvoy/cmd/worker")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, out)
-	}
-	return err
-})
-
 // build returns the path of the command of the name.
 func build(t *testing.T, name string) string {
 	t.Helper()
-	require.NoError(t, buildCommands())
-	return filepath.Join(commandsDir(), name)
+	dir, err := clitest.Commands()
+	require.NoError(t, err)
+	return filepath.Join(dir, name)
 }
 
 // external are the options of a run whose queue is on a server of its own.
@@ -165,20 +150,24 @@ func awaitGate(t *testing.T, dst *pgtest.Database, n int) {
 		AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
 }
 
-// start runs o in the background and returns a function that waits for its end.
+// start is [run.Run] in the background.
 func start(ctx context.Context, o run.Options) (wait func() (tasks.Report, error)) {
-	type result struct {
-		report tasks.Report
-		err    error
-	}
-	ended := make(chan result, 1)
+	return background(ctx, o, run.Run)
+}
+
+// background begins to do something, such as run.Run, with o and returns a function
+// that waits for its end.
+func background[T any](ctx context.Context, o run.Options, do func(context.Context, run.Options) (T, error)) (wait func() (T, error)) {
+	var result T
+	ended := make(chan error, 1)
 	go func() {
-		report, err := run.Run(ctx, o)
-		ended <- result{report, err}
+		var err error
+		result, err = do(ctx, o)
+		ended <- err
 	}()
-	return func() (tasks.Report, error) {
-		r := <-ended
-		return r.report, r.err
+	return func() (T, error) {
+		err := <-ended
+		return result, err
 	}
 }
 

@@ -168,18 +168,13 @@ func TestInstanceWithWorkers(t *testing.T) {
 	for range 2 {
 		workers = append(workers, startWorker(t, binary, s.o, "PGCONVOY_EXIT_WHEN_IDLE=1s", "PGCONVOY_LINGER=true"))
 	}
-	var report tasks.InstanceReport
-	ended := make(chan error, 1)
-	go func() {
-		var err error
-		report, err = run.CopyInstance(t.Context(), s.o)
-		ended <- err
-	}()
+	wait := background(t.Context(), s.o, run.CopyInstance)
 	for _, w := range workers { // the largest, which comes first, might be done before a slow one sees its queue
 		require.Eventually(t, func() bool { return strings.Contains(w.String(), `"msg":"working"`) }, time.Minute, 20*time.Millisecond)
 	}
 	release()
-	require.NoError(t, <-ended)
+	report, err := wait()
+	require.NoError(t, err)
 	require.Len(t, report.Databases, 3)
 	for _, d := range report.Databases {
 		require.NotEmpty(t, s.dst(d.Database).Column(t, "SELECT DISTINCT worker FROM pgconvoy.task"), d.Database)
@@ -324,16 +319,12 @@ func TestInstanceAndACrash(t *testing.T) {
 	s.target.Exec(t, "CREATE DATABASE second TEMPLATE template0")
 	gated(t, s.src("second"), s.dst("second"), 5_000)
 	s.o.Config.Split.LargerThan = 1 << 30
-	ended := make(chan error, 1)
-	go func() {
-		_, err := run.CopyInstance(t.Context(), s.o)
-		ended <- err
-	}()
+	wait := background(t.Context(), s.o, run.CopyInstance)
 	awaitGate(t, s.dst("second"), 1)
 	require.Equal(t, 77, s.dst("first").Count(t, "volatile"))
 	s.target.Stop(t, syscall.SIGQUIT) // the gate is open then, too
 	s.target.Launch(t)
-	err := <-ended
+	_, err := wait()
 	var incomplete *run.InstanceError
 	require.ErrorAs(t, err, &incomplete)
 	require.Len(t, incomplete.Databases, 1)

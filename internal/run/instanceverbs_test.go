@@ -27,15 +27,7 @@ func TestInstanceIsControlled(t *testing.T) {
 	s.target.Exec(t, "CREATE DATABASE large TEMPLATE template0")
 	release := gated(t, s.src("large"), s.dst("large"), 10_000)
 	s.o.Config.KeepLedger = true
-	type ended struct {
-		report tasks.InstanceReport
-		err    error
-	}
-	done := make(chan ended, 1)
-	go func() {
-		report, err := run.CopyInstance(t.Context(), s.o)
-		done <- ended{report, err}
-	}()
+	wait := background(t.Context(), s.o, run.CopyInstance)
 	follower := run.Follow(s.o)
 	listed, err := follower.Databases(t.Context())
 	require.NoError(t, err, "before anything is begun, too")
@@ -66,8 +58,8 @@ func TestInstanceIsControlled(t *testing.T) {
 	require.Equal(t, "large", <-seen)
 	require.Equal(t, "small", <-seen)
 	releaseSmall()
-	e := <-done
-	require.NoError(t, e.err)
+	_, err = wait()
+	require.NoError(t, err)
 	_, more := <-seen
 	require.False(t, more, "the watch ends with the run, without an error")
 	require.Equal(t, `{"copy": 3}`, s.dst("small").Query(t, "SELECT caps FROM pgconvoy.run"))
@@ -156,14 +148,11 @@ func TestInstanceIsCancelled(t *testing.T) {
 	t.Parallel()
 	s, release := newGated(t)
 	defer release()
-	ended := make(chan error, 1)
-	go func() {
-		_, err := run.CopyInstance(t.Context(), s.o)
-		ended <- err
-	}()
+	wait := background(t.Context(), s.o, run.CopyInstance)
 	awaitGate(t, s.dst("second"), 1)
 	require.NoError(t, run.Cancel(t.Context(), s.o, run.Cancellation{Now: true}))
-	require.ErrorContains(t, <-ended, "cancelled")
+	_, err := wait()
+	require.ErrorContains(t, err, "cancelled")
 	require.Equal(t, []string{"first", "second"}, databasesOf(t, s.target), "third was not begun")
 	s.requireEqual(t, "first")
 	require.True(t, s.dst("second").Empty(t))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/pgconvoy/pgconvoy/internal/cli/clitest"
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/natstest"
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
@@ -20,7 +21,7 @@ func TestMain(m *testing.M) {
 		os.Exit(natstest.Main(m))
 	}
 	code := pgtest.Main(m)
-	_ = os.RemoveAll(commandsDir())
+	clitest.RemoveCommands()
 	os.Exit(code)
 }
 

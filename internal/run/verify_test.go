@@ -237,14 +237,11 @@ func TestInterruptedVerifyLeavesNothing(t *testing.T) {
 	copyAll(t, o)
 	o.Config.NATS.URL = config.Secret(natstest.Start(t).URL())
 	ctx, interrupt := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		_, err := run.Verify(ctx, o)
-		ended <- err
-	}()
+	wait := background(ctx, o, run.Verify)
 	awaitQuery(t, dst, "t", "SELECT to_regclass('pgconvoy.run') IS NOT NULL")
 	interrupt()
-	require.ErrorIs(t, <-ended, context.Canceled)
+	_, err := wait()
+	require.ErrorIs(t, err, context.Canceled)
 	requireNoLedger(t, dst)
 }
 

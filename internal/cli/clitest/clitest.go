@@ -1,7 +1,7 @@
 // Package clitest runs the command lines of the two commands in txtar
-// scripts, as users type them, and makes their manual pages. It is for tests
-// only; a new verb in scripts (such as exits) goes here, what a script says goes
-// beside its command.
+// scripts, as users type them, builds them for tests of the processes, and makes
+// their manual pages. It is for tests only; a new verb in scripts (such as exits)
+// goes here, what a script says goes beside its command.
 package clitest
 
 import (
