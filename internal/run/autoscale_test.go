@@ -46,7 +46,7 @@ func TestAutoscaling(t *testing.T) {
 		uri := func(db *pgtest.Database) string { return strings.Replace(db.URI(), "127.0.0.1", site.Hub, 1) }
 		cmd.Env = append(os.Environ(), "PGCONVOY_SOURCE_URI="+uri(src), "PGCONVOY_TARGET_URI="+uri(dst), "PGCONVOY_NATS_URL=nats://"+site.Hub+":4222",
 			"PGCONVOY_NATS_USER="+role, "PGCONVOY_NATS_PASSWORD="+role+"-secret", "PGCONVOY_BUNDLE_MAX_TABLE=0", "PGCONVOY_CAPS_COPY=6",
-			"PGCONVOY_SLOTS_COPY=2", "PGCONVOY_EXIT_WHEN_IDLE=2s", "PGCONVOY_PG_BINDIR="+pgtest.ClientDir(t, server.Major))
+			"PGCONVOY_SLOTS_COPY=2", "PGCONVOY_EXIT_WHEN_IDLE=5s", "PGCONVOY_PG_BINDIR="+pgtest.ClientDir(t, server.Major))
 		return cmd
 	}
 	s := &scaler{most: most, triggers: map[string]int{"copy": 2, "index": 4, "attach": 2, "analyze": 2, "fkey": 2, "blob": 1, "misc": 2}}

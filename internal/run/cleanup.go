@@ -32,7 +32,8 @@ func Cleanup(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer target.Discard()
-	if err := own(ctx, target); err != nil {
+	defer disown(target)
+	if err := own(ctx, o, target, ledger.Own); err != nil {
 		return err
 	}
 	compared, err := dropComparison(ctx, o, target)

@@ -101,6 +101,7 @@ func change(ctx context.Context, o Options, record func(context.Context, *ledger
 	if err != nil || !owned || o.Config.Embedded() {
 		return err
 	}
+	defer disown(target)
 	now, err := l.Control(ctx, target)
 	if err != nil {
 		return err
@@ -214,7 +215,7 @@ func Cancel(ctx context.Context, o Options, how Cancellation) error {
 	if err := stopWork(ctx, o, l, target, how); err != nil {
 		return err
 	}
-	if err := awaitOwn(ctx, o, target, ledger.Own); err != nil {
+	if err := awaitOwn(ctx, o, target, ledger.Own, nil); err != nil {
 		return err
 	}
 	// The planner may have made the queue anew before it saw the wish.
@@ -228,6 +229,7 @@ func Cancel(ctx context.Context, o Options, how Cancellation) error {
 		return err
 	}
 	if how.Keep {
+		disown(target)
 		o.Log.Info("run is cancelled, and can be resumed", "run", o.Config.Run)
 		return nil
 	}
@@ -249,29 +251,6 @@ func stopWork(ctx context.Context, o Options, l *ledger.Ledger, target *pg.Conn,
 		return nil
 	}
 	return endSessions(ctx, o, l, target)
-}
-
-// awaitOwn waits until the planner of the run, which has seen the wish, is gone, and
-// this session owns what that did.
-func awaitOwn(ctx context.Context, o Options, target *pg.Conn, own func(context.Context, *pg.Conn) (bool, error)) error {
-	tick := time.NewTicker(lookEvery / 4)
-	defer tick.Stop()
-	told := false
-	for {
-		owned, err := own(ctx, target)
-		if err != nil || owned {
-			return err
-		}
-		if !told {
-			o.Log.Info("waiting for the planner of the run to end", "run", o.Config.Run)
-			told = true
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-		}
-	}
 }
 
 // endSessions ends the sessions of all tasks that workers have in hand.

@@ -103,18 +103,21 @@ func TestPauseScaleAndStatus(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return r.consumer(t, "index").Paused && r.consumer(t, "copy").Config.MaxAckPending == 9 && r.consumer(t, "index").Config.MaxAckPending == 3
 	}, time.Minute, 20*time.Millisecond, "the planner does what is wanted")
-	s, err := run.Status(t.Context(), r.o)
-	require.NoError(t, err)
+	var s tasks.RunStatus
+	require.Eventually(t, func() bool { // it waits half a second for what workers say
+		var err error
+		s, err = run.Status(t.Context(), r.o)
+		return err == nil && len(s.Workers) == 1 && len(s.Stages) == len(tasks.Stages())
+	}, time.Minute, 50*time.Millisecond)
 	require.True(t, s.Paused)
 	require.Equal(t, tasks.RunRunning, s.State)
 	require.True(t, s.Snapshot.Held)
 	require.GreaterOrEqual(t, s.Snapshot.XminAge, int64(0))
-	require.Len(t, s.Stages, len(tasks.Stages()))
-	require.Len(t, s.Workers, 1)
 	var told tasks.RunStatus // from the queue alone, as the planner told it
 	blind := r.o
 	blind.Config.Source.URI, blind.Config.Target.URI = "", ""
 	require.Eventually(t, func() bool {
+		var err error
 		told, err = run.Status(context.Background(), blind)
 		return err == nil && told.Paused
 	}, time.Minute, 50*time.Millisecond)

@@ -57,7 +57,7 @@ func TestDashboardOfARun(t *testing.T) {
 	o.Progress = func(s tasks.RunStatus) { last.Store(&s) }
 	wait := start(t.Context(), o)
 	awaitGate(t, dst, 2)
-	require.Eventually(t, func() bool { return last.Load() != nil && len(last.Load().Running) > 0 }, 20*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return last.Load() != nil && len(last.Load().Running) > 0 }, time.Minute, 50*time.Millisecond)
 	h, err := web.Dashboard{
 		Status: func(context.Context) (tasks.RunStatus, error) { return *last.Load(), nil },
 		Report: func(ctx context.Context) (tasks.Report, error) { return run.Report(ctx, o) },

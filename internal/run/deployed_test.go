@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -65,8 +66,11 @@ func TestDeployedNATS(t *testing.T) {
 			defer nc.Close()
 			js, err := jetstream.New(nc)
 			require.NoError(t, err)
-			bucket, err := js.Stream(t.Context(), "KV_pgconvoy")
-			require.NoError(t, err)
+			var bucket jetstream.Stream
+			require.Eventually(t, func() bool { // three servers may be choosing who leads it
+				bucket, err = js.Stream(t.Context(), "KV_pgconvoy")
+				return err == nil
+			}, time.Minute, 50*time.Millisecond)
 			require.Equal(t, c.replicas, bucket.CachedInfo().Config.Replicas)
 			require.Equal(t, jetstream.FileStorage, bucket.CachedInfo().Config.Storage)
 			if c.replicas == 3 {

@@ -100,8 +100,8 @@ func TestEventsAreAsDocumented(t *testing.T) {
 
 	ctx, interrupt := context.WithCancel(t.Context())
 	wait := start(ctx, o)
-	awaitGate(t, dst, 1)
-	require.Len(t, heard.of(tasks.EventRunStarted), 1)
+	awaitQuery(t, dst, "1", "SELECT count(*) FROM pg_stat_activity WHERE "+atTheGate)
+	heard.await(t, tasks.EventRunStarted, 1)
 	dst.Exec(t, `INSERT INTO pgconvoy.lease (run, task, worker, target_pid, target_start, bytes, moved_at, beat_at, since)
 		SELECT 'main', 'copy.public.big.all', 'frozen', pid, backend_start::text, 0, t, t, t
 		FROM pg_stat_activity, (SELECT now() - interval '2 min') x (t) WHERE `+atTheGate)
@@ -112,6 +112,7 @@ func TestEventsAreAsDocumented(t *testing.T) {
 	retried := heard.await(t, tasks.EventTaskRetried, 1)[0]
 	require.Equal(t, tasks.ID("copy.public.big.all"), retried.Task)
 	require.Equal(t, 1, retried.Attempt)
+	heard.await(t, tasks.EventTaskDead, 1)
 	interrupt()
 	_, err := wait()
 	require.ErrorIs(t, err, context.Canceled)

@@ -259,7 +259,7 @@ func TestCompleteRunLeavesNoLetters(t *testing.T) {
 	o, server := external(t, src, dst)
 	o.Config.Workers = config.Yes
 	wait := start(t.Context(), o)
-	awaitGate(t, dst, 1)
+	awaitQuery(t, dst, "t", sqlHeld)
 	conn, err := queue.Connect(t.Context(), queue.Options{URL: server.URL()})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, conn.Close()) }()

@@ -40,9 +40,7 @@ func (i *instance) close() {
 		i.shared.stop()
 	}
 	if i.target != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), endTimeout)
-		defer cancel()
-		_ = ledger.Disown(ctx, i.target) // whoever goes on at once needs not wait for the server to notice
+		disown(i.target)
 		i.target.Discard()
 	}
 }
@@ -52,11 +50,7 @@ func (i *instance) own(ctx context.Context) error {
 	if err := i.connectTarget(ctx); err != nil {
 		return err
 	}
-	owned, err := ledger.OwnInstance(ctx, i.target)
-	if err == nil && !owned {
-		err = tasks.WithHint(errOwned, "wait until it ends, or stop it")
-	}
-	return err
+	return own(ctx, i.Options, i.target, ledger.OwnInstance)
 }
 
 // connectTarget connects to the database that target.uri names.

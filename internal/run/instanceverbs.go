@@ -364,7 +364,7 @@ func (i *instance) awaitOwn(ctx context.Context) error {
 	if err := i.connectTarget(ctx); err != nil {
 		return err
 	}
-	return awaitOwn(ctx, i.Options, i.target, ledger.OwnInstance)
+	return awaitOwn(ctx, i.Options, i.target, ledger.OwnInstance, nil)
 }
 
 // VerifyInstance compares every database that is chosen with the one of the same

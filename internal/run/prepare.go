@@ -276,6 +276,9 @@ func (p *Prepared) tempDir() (err error) {
 
 // Close ends the snapshot and both connections and removes temporary files.
 func (p *Prepared) Close() {
+	if p.target != nil && !p.target.IsClosed() {
+		disown(p.target)
+	}
 	for _, c := range append(p.clones, p.checking, p.source, p.target) {
 		if c != nil && !c.IsClosed() {
 			c.Discard()

@@ -38,7 +38,7 @@ func Resume(ctx context.Context, o Options, how Resumption) (report tasks.Report
 		if err != nil || state != tasks.RunRunning {
 			return report, err
 		}
-	} else if err := own(ctx, p.target); err != nil {
+	} else if err := own(ctx, o, p.target, ledger.Own); err != nil {
 		return report, err
 	}
 	state, err := l.State(ctx, p.target)

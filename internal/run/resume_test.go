@@ -90,7 +90,9 @@ func interruptOf(t *testing.T, src *pgtest.Database, workers int, filled func(*i
 	awaitQuery(t, r.dst, "t", "SELECT to_regclass('pgconvoy.task') IS NOT NULL")
 	awaitQuery(t, r.dst, "0", `SELECT count(*) FROM pgconvoy.task WHERE wave = 'wave:data' AND state <> 'done' AND kind IN ('copy', 'bundle', 'large-objects') AND id NOT LIKE 'copy.public.big.%'`)
 	awaitQuery(t, r.dst, "t", sqlHeld)
+	awaitQuery(t, r.dst, "t", "SELECT bool_and(durable) FROM pgconvoy.snapshot") // else it proves nothing
 	planner.kill(t)
+	awaitQuery(t, r.dst, "0", "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgconvoy planner' AND datname = current_database()")
 	return r
 }
 

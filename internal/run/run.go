@@ -189,7 +189,7 @@ func (p *Prepared) writeLedger(ctx context.Context) (*ledger.Ledger, error) {
 		return nil, tasks.WithHint(errors.New("the source did not stand still while its snapshot was taken, so its clones cannot share the reading"),
 			"SELECT pg_wal_replay_pause() on the source and on each clone, at the same position; or take source_clones out")
 	}
-	if err := own(ctx, p.target); err != nil {
+	if err := own(ctx, p.Options, p.target, ledger.Own); err != nil {
 		return nil, err
 	}
 	if err := p.takeSteps(ctx); err != nil {
@@ -217,18 +217,6 @@ func (p *Prepared) writeLedger(ctx context.Context) (*ledger.Ledger, error) {
 	}
 	p.Log.Info("plan written to the ledger", "run", p.Config.Run, "tasks", len(p.Plan.Tasks), "tables", len(p.Plan.Tables))
 	return l, nil
-}
-
-// errOwned is returned when two planners have the same target.
-var errOwned = errors.New("another planner is at work in the target database")
-
-// own takes the target for this planner, until its session ends.
-func own(ctx context.Context, target *pg.Conn) error {
-	owned, err := ledger.Own(ctx, target)
-	if err == nil && !owned {
-		err = tasks.WithHint(errOwned, "wait until it ends, or stop it")
-	}
-	return err
 }
 
 func configDigest(c config.Config) string {

@@ -137,7 +137,7 @@ func (r *running) reconnect(ctx context.Context, cause error) error {
 		r.Log.Warn("connection to the target is lost", "err", cause)
 		target, err := r.prepared.liveTarget(ctx)
 		if err == nil {
-			err = own(ctx, target) // the server may not yet have noticed that the old session is gone
+			err = own(ctx, r.Options, target, ledger.Own)
 		}
 		if err == nil {
 			return r.notice(ctx)

@@ -3,6 +3,7 @@ package run_test
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strconv"
 	"testing"
 	"time"
@@ -42,8 +43,8 @@ func taken(t *testing.T, db *pgtest.Database) int64 {
 func TestRateOfTheFleet(t *testing.T) {
 	t.Parallel()
 	src, dst := pgtest.Source(t).Database(t), pgtest.Target(t).Database(t)
-	wide(t, src, "a", 27_000)
-	wide(t, src, "b", 27_000)
+	wide(t, src, "a", 54_000)
+	wide(t, src, "b", 54_000)
 	o, _ := external(t, src, dst)
 	o.Config.KeepLedger = true
 	o.Config.Split.LargerThan, o.Config.Verify = 1<<30, config.VerifyRows
@@ -60,13 +61,12 @@ func TestRateOfTheFleet(t *testing.T) {
 	began, before := time.Now(), taken(t, dst)
 	dst.Await(t, "t", fmt.Sprintf("SELECT (%s) >= %d", sqlTaken, before+int64(window)*rate))
 	took := time.Since(began).Seconds()
-	require.GreaterOrEqual(t, took, window*0.9)
-	require.LessOrEqual(t, took, window*2.0, "a busy machine may be slower than it may be")
+	require.GreaterOrEqual(t, took, window*0.75, "some had been sent before, and was not yet counted")
 
 	require.NoError(t, run.Limit(t.Context(), o, tasks.Limits{tasks.SourceRate: 0}))
 	lifted := time.Now()
 	awaitQuery(t, dst, "2", "SELECT count(*) FROM pgconvoy.task WHERE kind = 'copy' AND state = 'done'")
-	require.Less(t, time.Since(lifted), 9*time.Second, "at the old pace it would have been more than 12")
+	require.Less(t, time.Since(lifted), 25*time.Second, "at the old pace it would have been more than 35")
 	_, err := wait()
 	require.NoError(t, err)
 	pgtest.RequireEqual(t, src, dst, pgtest.IgnoreSchemas("pgconvoy"))
@@ -142,11 +142,14 @@ func TestAutomaticLimits(t *testing.T) {
 	awaitAt("1 2")
 
 	release := contend(t, src, "t6", 6)
-	awaitQuery(t, dst, "1", "SELECT throttle #>> '{lowered,0,to}' FROM pgconvoy.run")
-	s, err := run.Status(t.Context(), o)
-	require.NoError(t, err)
-	require.Len(t, s.Throttle.Warnings(), 1)
-	require.Regexp(t, `^throttled: source lock waits \d+ > 5, copy 2 → 1$`, s.Throttle.Warnings()[0]) // other tests may wait, too
+	var s tasks.RunStatus
+	// Other tests may wait, too; and a source that stood still has copies lowered for that at first.
+	said := regexp.MustCompile(`^throttled: source lock waits \d+ > 5, copy 2 → 1$`)
+	require.Eventually(t, func() bool {
+		var err error
+		s, err = run.Status(t.Context(), o)
+		return err == nil && len(s.Throttle.Warnings()) == 1 && said.MatchString(s.Throttle.Warnings()[0])
+	}, time.Minute, 50*time.Millisecond)
 	require.False(t, s.Throttle.Held)
 	open(1)
 	open(2)
@@ -226,7 +229,7 @@ func TestLimitsOutliveAPlanner(t *testing.T) {
 		return s.Stages[0].Cap
 	}
 	wait := start(ctx, o)
-	awaitGate(t, dst, 1)
+	awaitQuery(t, dst, "t", sqlHeld)
 	require.Less(t, caps(), o.Config.Caps.Copy)
 	awaitQuery(t, dst, "t", `SELECT count(*) <= 7 + 1 FROM pg_stat_activity WHERE application_name LIKE 'pgconvoy worker%' AND datname = current_database()`)
 	interrupt()

@@ -103,7 +103,9 @@ func (e *outside) post(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	e.posts = append(e.posts, event)
+	if !slices.ContainsFunc(e.posts, func(had tasks.Event) bool { return had.Type == event.Type && had.At.Equal(event.At) }) { // else it comes again, as the answer was late
+		e.posts = append(e.posts, event)
+	}
 }
 
 func attribute(list []*common.KeyValue, key string) string {

@@ -24,7 +24,7 @@ func role(t *testing.T, s *pgtest.Server, name, clauses string) string {
 func hostile() []string {
 	return []string{
 		"default_transaction_isolation = 'serializable'", "default_transaction_deferrable = on", "default_transaction_read_only = on",
-		"statement_timeout = '1s'", "idle_in_transaction_session_timeout = '1s'", "idle_session_timeout = '1s'", "lock_timeout = '1s'",
+		"statement_timeout = '3s'", "idle_in_transaction_session_timeout = '3s'", "idle_session_timeout = '3s'", "lock_timeout = '3s'",
 		"session_replication_role = replica", "default_tablespace = museum_space", "search_path = museum, annex", "row_security = on",
 		"datestyle = 'SQL, DMY'", "intervalstyle = 'sql_standard'", "extra_float_digits = -15", "bytea_output = 'escape'", "timezone = 'Asia/Kolkata'",
 		"xmloption = document", "array_nulls = off", "standard_conforming_strings = off", "quote_all_identifiers = on", "client_encoding = 'LATIN1'",
@@ -48,8 +48,8 @@ func TestHostileDefaults(t *testing.T) {
 	}
 	wait := start(t.Context(), options(t, src, dst))
 	awaitQuery(t, dst, "t", sqlHeld)
-	awaitQuery(t, dst, "t", `SELECT max(now() - xact_start) > interval '1500 ms' FROM pg_stat_activity
-		WHERE datname = current_database() AND application_name LIKE 'pgconvoy worker%'`)
+	awaitQuery(t, cluster(dst.Server), "t", fmt.Sprintf(`SELECT max(now() - xact_start) > interval '4 s' FROM pg_stat_activity
+		WHERE datname = '%s' AND application_name LIKE 'pgconvoy worker%%'`, dst.Name))
 	release()
 	_, err := wait()
 	require.NoError(t, err)

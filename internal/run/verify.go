@@ -68,7 +68,7 @@ func Verify(ctx context.Context, o Options) (result tasks.Comparison, err error)
 	}
 	defer p.Close()
 	p.rules = rules
-	if err := own(ctx, p.target); err != nil {
+	if err := own(ctx, o, p.target, ledger.Own); err != nil {
 		return result, err
 	}
 	if _, err := dropComparison(ctx, o, p.target); err != nil {
