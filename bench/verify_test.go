@@ -91,7 +91,7 @@ func timed(b *testing.B, do func()) cost {
 	do()
 	wall := time.Since(start)
 	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &after))
-	return cost{since(before.Utime, after.Utime), since(before.Stime, after.Stime), wall}
+	return cost{user: since(before.Utime, after.Utime), system: since(before.Stime, after.Stime), wall: wall}
 }
 
 // read reads both sides and throws the rows away.
@@ -131,3 +131,8 @@ func compare(b *testing.B, src, dst *pgtest.Database) cost {
 		require.NotZero(b, result.Rows)
 	})
 }
+
+// counter is a row sink that counts bytes.
+type counter int64
+
+func (c *counter) Row(piece []byte, _ bool) { *c += counter(len(piece)) }
