@@ -28,7 +28,7 @@ func TestPlannerKilledAtRandomPoints(t *testing.T) {
 			s := newScene(t, rng, setup{unlogged: true, writes: true, settings: scriptedSettings})
 			struck := false
 			f := fault{
-				kind: "planner killed", at: (float64(i) + rng.Float64()) / float64(points) * 0.95, lag: time.Duration(rng.IntN(200)) * time.Millisecond,
+				kind: "planner killed", at: (float64(i) + rng.Float64()) / float64(points) * 0.85, lag: time.Duration(rng.IntN(200)) * time.Millisecond,
 				do: func(s *scene, f fault) func() {
 					struck = true
 					return s.killKeptPlanner(f)
