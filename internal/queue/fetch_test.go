@@ -110,7 +110,7 @@ func TestFetchWaitsForATask(t *testing.T) {
 			d, _ := q.Fetch(t.Context(), tasks.StageCopy, soon)
 			got <- d
 		}()
-		awaitWaiting(t, b, 1)
+		awaitWaiting(t, b, tasks.StageCopy, 1)
 		require.NoError(t, q.Publish(t.Context(), copies(1)))
 		d := <-got
 		require.NotNil(t, d)
@@ -119,13 +119,13 @@ func TestFetchWaitsForATask(t *testing.T) {
 	})
 }
 
-// awaitWaiting waits until so many requests for tasks of stage copy wait at
-// the server.
-func awaitWaiting(t *testing.T, b *bundle, n int) {
+// awaitWaiting waits until so many requests for tasks of a stage wait at the
+// server.
+func awaitWaiting(t *testing.T, b *bundle, stage tasks.Stage, n int) {
 	t.Helper()
 	js := b.jetStream(t)
 	require.Eventually(t, func() bool {
-		c, err := js.Consumer(t.Context(), queue.StreamName(run.Name), string(tasks.StageCopy))
+		c, err := js.Consumer(t.Context(), queue.StreamName(run.Name), string(stage))
 		return err == nil && c.CachedInfo().NumWaiting == n
 	}, soon, 5*time.Millisecond)
 }
@@ -155,10 +155,10 @@ func TestCancelledFetchEndsAtOnceAndLeavesNoRequest(t *testing.T) {
 			_, err := q.Fetch(ctx, tasks.StageCopy, time.Minute)
 			failed <- err
 		}()
-		awaitWaiting(t, b, 1)
+		awaitWaiting(t, b, tasks.StageCopy, 1)
 		cancel()
 		require.ErrorIs(t, <-failed, context.Canceled)
-		awaitWaiting(t, b, 0)
+		awaitWaiting(t, b, tasks.StageCopy, 0)
 		require.NoError(t, q.Publish(t.Context(), copies(1)))
 		require.Equal(t, 1, fetch(t, q).Attempt(), "nobody else was asked")
 	})
@@ -223,7 +223,7 @@ func TestCloseEndsFetch(t *testing.T) {
 			_, err := oq.Fetch(t.Context(), tasks.StageCopy, time.Minute)
 			failed <- err
 		}()
-		awaitWaiting(t, b, 1)
+		awaitWaiting(t, b, tasks.StageCopy, 1)
 		require.NoError(t, other.Close())
 		require.ErrorIs(t, <-failed, queue.ErrClosed)
 		_, err = oq.Fetch(t.Context(), tasks.StageCopy, later)

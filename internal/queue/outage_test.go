@@ -45,6 +45,7 @@ func TestRestartOfAServerWithFiles(t *testing.T) {
 		_, err := q.Fetch(t.Context(), tasks.StageIndex, time.Minute)
 		failed <- err
 	}()
+	awaitWaiting(t, b, tasks.StageIndex, 1)
 	s.Pause()
 	var transient *queue.TransientError
 	require.ErrorAs(t, <-failed, &transient, "a waiting fetch learns of it at once")

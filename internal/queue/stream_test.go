@@ -218,7 +218,7 @@ func TestGone(t *testing.T) {
 				_, err := q.Fetch(t.Context(), tasks.StageCopy, time.Minute)
 				failed <- err
 			}()
-			awaitWaiting(t, b, 1)
+			awaitWaiting(t, b, tasks.StageCopy, 1)
 			end()
 			require.ErrorIs(t, <-failed, queue.ErrGone, "while waiting")
 			_, err := q.Fetch(t.Context(), tasks.StageCopy, time.Minute)
