@@ -3,14 +3,14 @@ package natstest
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/pgconvoy/pgconvoy/internal/nettest"
 )
 
 const (
@@ -48,16 +48,17 @@ type ClusterConfig struct {
 // addresses and directories are others, as with [StartConfig].
 func StartClusterConfig(t testing.TB, config ClusterConfig) *Cluster {
 	t.Helper()
-	ports := freePorts(t, 2*clusterSize)
+	var ports []int // of the cluster, which has to know all of them beforehand
 	var routes []string
-	for _, p := range ports[:clusterSize] {
-		routes = append(routes, fmt.Sprintf("nats://%s:%d", host, p))
+	for range clusterSize {
+		ports = append(ports, nettest.Port(t))
+		routes = append(routes, fmt.Sprintf("nats://%s:%d", host, ports[len(ports)-1]))
 	}
 	c := &Cluster{t: t, client: config.Client}
 	for i := range clusterSize {
 		name := fmt.Sprintf("n%d", i)
 		c.nodes = append(c.nodes, startProcess(t, childOptions{
-			Config: config.File, Name: name, Route: ports[i], Port: ports[clusterSize+i], Routes: routes,
+			Config: config.File, Name: name, Route: ports[i], Routes: routes,
 		}, append([]string{"NODE=" + name}, config.Env...)))
 	}
 	c.settle("keep three copies", func(ctx context.Context, js jetstream.JetStream) bool {
@@ -150,27 +151,4 @@ func (c *Cluster) settle(what string, reached func(context.Context, jetstream.Je
 			c.t.Fatalf("the cluster did not %s within %v", what, settleTime)
 		}
 	}
-}
-
-// freePorts returns ports that nobody listens on. They are below those that
-// the system gives away itself, so that nobody gets one meanwhile by chance: a
-// cluster has to know all its ports beforehand, and keeps them over a restart.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	const low, high = 20000, 32000
-	var ports []int
-	for tries := 0; len(ports) < n && tries < 1000; tries++ {
-		p := low + rand.IntN(high-low)
-		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("%s:%d", host, p))
-		if err != nil {
-			continue
-		}
-		// Closed at the end, so that no port comes twice.
-		defer func() { _ = l.Close() }()
-		ports = append(ports, p)
-	}
-	if len(ports) < n {
-		t.Fatalf("there are no %d free ports", n)
-	}
-	return ports
 }

@@ -21,7 +21,7 @@ func TestServersKeepFilesAndPort(t *testing.T) {
 		bounce func()
 	}{
 		"restart":        {inProcess.URL, inProcess.Restart},
-		"pause":          {inProcess.URL, func() { inProcess.Pause(); inProcess.Restart() }},
+		"stop":           {inProcess.URL, func() { inProcess.Stop(); inProcess.Restart() }},
 		"kill a process": {process.URL, func() { process.Kill(); process.Start() }},
 		"stop a process": {process.URL, func() { process.Stop(); process.Start() }},
 	} {

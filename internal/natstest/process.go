@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/pgconvoy/pgconvoy/internal/nettest"
 )
 
 // childEnv holds the options of a server that the test binary, run once more,
@@ -122,10 +123,7 @@ func StartConfig(t testing.TB, file string, env ...string) *Process {
 
 func startProcess(t testing.TB, child childOptions, env []string) *Process {
 	t.Helper()
-	child.StoreDir = t.TempDir()
-	if child.Port == 0 {
-		child.Port = server.RANDOM_PORT
-	}
+	child.StoreDir, child.Port = t.TempDir(), nettest.Port(t)
 	p := &Process{t: t, child: child, env: env}
 	p.Start()
 	t.Cleanup(p.Stop)
@@ -160,12 +158,6 @@ func (p *Process) Start() {
 		p.t.Fatalf("nats-server process ended at once, does TestMain call natstest.Main? (%v)", err)
 	}
 	p.url = strings.TrimSpace(line)
-	_, hostPort, _ := strings.Cut(p.url, "://")
-	addr, err := net.ResolveTCPAddr("tcp", hostPort)
-	if err != nil {
-		p.t.Fatalf("address of nats-server: %v", err)
-	}
-	p.child.Port = addr.Port
 }
 
 // URL returns where the server listens; it stays the same after Start.
@@ -214,11 +206,4 @@ func (p *Process) Wipe() {
 	if err != nil {
 		p.t.Fatalf("wipe %s: %v", p.child.StoreDir, err)
 	}
-}
-
-func port(a net.Addr) int {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.Port
-	}
-	return server.RANDOM_PORT
 }

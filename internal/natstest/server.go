@@ -6,10 +6,12 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/pgconvoy/pgconvoy/internal/nettest"
 )
 
 const (
-	host         = "127.0.0.1"
+	host         = nettest.Host
 	readyTimeout = 20 * time.Second
 	maxStorage   = 1 << 40 // bytes; a bound, nothing is reserved
 )
@@ -29,7 +31,7 @@ func Start(t testing.TB, edits ...func(*server.Options)) *Server {
 	opts := &server.Options{
 		ServerName:             "natstest",
 		Host:                   host,
-		Port:                   server.RANDOM_PORT,
+		Port:                   nettest.Port(t),
 		JetStream:              true,
 		StoreDir:               t.TempDir(),
 		JetStreamMaxMemory:     maxStorage,
@@ -69,7 +71,8 @@ func (s *Server) URL() string { return s.ns.ClientURL() }
 // not of one that Restart starts.
 func (s *Server) InProcess() nats.InProcessConnProvider { return s.ns }
 
-// Stop shuts the server down and waits for that. Streams in files are kept.
+// Stop shuts the server down and waits for that. Streams in files are kept; Restart
+// brings it back on the same port.
 func (s *Server) Stop() {
 	s.ns.Shutdown()
 	s.ns.WaitForShutdown()
@@ -80,17 +83,7 @@ func (s *Server) Stop() {
 func (s *Server) Restart() {
 	s.t.Helper()
 	if s.ns.Running() {
-		s.pin()
 		s.Stop()
 	}
 	s.start()
 }
-
-// Pause stops the server; Restart brings it back on the same port.
-func (s *Server) Pause() {
-	s.pin()
-	s.Stop()
-}
-
-// pin keeps the port for the next start.
-func (s *Server) pin() { s.opts.Port = port(s.ns.Addr()) }

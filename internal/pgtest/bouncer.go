@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgconvoy/pgconvoy/internal/nettest"
 )
 
 // Bouncer is PgBouncer in front of a server.
@@ -36,10 +38,7 @@ func (s *Server) Bouncer(t testing.TB, mode string) *Bouncer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &Bouncer{server: s}
-	if b.Port, err = freePort(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	b := &Bouncer{server: s, Port: nettest.Port(t)}
 	files := map[string]string{
 		"users.txt": fmt.Sprintf("%q \"\"\n", superuser),
 		"pgbouncer.ini": strings.Join([]string{

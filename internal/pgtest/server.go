@@ -22,10 +22,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgconvoy/pgconvoy/internal/nettest"
 )
 
 const (
-	host         = "127.0.0.1"
+	host         = nettest.Host
 	superuser    = "postgres"
 	startTimeout = 60 * time.Second
 	stopTimeout  = 20 * time.Second
@@ -53,6 +55,7 @@ type Server struct {
 	dir      string  // parent of data, log and socket
 	settings map[string]string
 	owner    *syscall.Credential // nil: this process' own user
+	release  func()              // gives the port away
 
 	databases atomic.Int64 // serial of database names
 
@@ -78,11 +81,18 @@ func Start(t testing.TB, opts Options) *Server {
 		t.Fatalf("start postgres %d: %v", opts.Major, err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(s.stop(syscall.SIGQUIT), os.RemoveAll(s.dir)); err != nil {
+		if err := s.remove(); err != nil {
 			t.Errorf("remove postgres in %s: %v", s.dir, err)
 		}
 	})
 	return s
+}
+
+// remove ends a private cluster for good.
+func (s *Server) remove() error {
+	err := errors.Join(s.stop(syscall.SIGQUIT), os.RemoveAll(s.dir))
+	s.release()
+	return err
 }
 
 // startServer makes a cluster and waits until it answers.
@@ -116,16 +126,22 @@ func (r *registry) startServer(ctx context.Context, role string, opts Options) (
 	if err := s.putFiles(opts); err != nil {
 		return nil, err
 	}
+	return s, s.launchAnywhere(ctx)
+}
+
+// launchAnywhere starts the postmaster on a port of its own.
+func (s *Server) launchAnywhere(ctx context.Context) (err error) {
 	for range portAttempts {
-		if s.Port, err = freePort(ctx); err != nil {
-			return nil, err
+		if s.Port, s.release, err = nettest.Reserve(); err != nil {
+			return err
 		}
-		// Another process may take the port between freePort and bind.
+		// Who is no test may take the port before the postmaster does.
 		if err = s.launch(ctx); !errors.Is(err, errPortTaken) {
-			break
+			return err
 		}
+		s.release()
 	}
-	return s, err
+	return err
 }
 
 // defaultSettings favour speed: nothing here survives a crash of the machine.
@@ -401,14 +417,4 @@ func serverOwner() (*syscall.Credential, error) {
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
 	return nil, errors.New("running as root, and neither user postgres nor nobody exists to run the server")
-}
-
-func freePort(ctx context.Context) (int, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp4", net.JoinHostPort(host, "0"))
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

@@ -47,23 +47,14 @@ func (s *Server) clone(t testing.TB, role string, settings map[string]string) *S
 	}
 	s.Launch(t)
 	err = errors.Join(c.own(dir), os.WriteFile(filepath.Join(c.data(), "standby.signal"), nil, 0o644))
-	for range portAttempts {
-		if err != nil {
-			break
-		}
-		if c.Port, err = freePort(context.Background()); err == nil {
-			err = c.launch(context.Background())
-		}
-		if !errors.Is(err, errPortTaken) {
-			break
-		}
-		err = nil
+	if err == nil {
+		err = c.launchAnywhere(context.Background())
 	}
 	if err != nil {
 		t.Fatalf("start a %s of postgres %d: %v", role, s.Major, err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(c.stop(syscall.SIGQUIT), os.RemoveAll(c.dir)); err != nil {
+		if err := c.remove(); err != nil {
 			t.Errorf("remove postgres in %s: %v", c.dir, err)
 		}
 	})

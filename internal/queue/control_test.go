@@ -195,7 +195,7 @@ func TestControlWhileTheServerIsAway(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	q := newBundle(t, queue.Options{URL: s.URL()}).create(t, 1)
-	s.Pause()
+	s.Stop()
 	var transient *queue.TransientError
 	require.Eventually(t, func() bool {
 		_, err := q.Stages(t.Context())

@@ -150,7 +150,7 @@ func TestDeadLettersWhileTheServerIsAway(t *testing.T) {
 	b := newBundle(t, queue.Options{URL: s.URL()})
 	q := b.create(t, 1)
 	bury(t, q, deadLetter(1))
-	s.Pause()
+	s.Stop()
 	var transient *queue.TransientError
 	require.Eventually(t, func() bool {
 		_, err := b.conn.Dead(t.Context(), run.Name)

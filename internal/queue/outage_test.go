@@ -46,7 +46,7 @@ func TestRestartOfAServerWithFiles(t *testing.T) {
 		failed <- err
 	}()
 	awaitWaiting(t, b, tasks.StageIndex, 1)
-	s.Pause()
+	s.Stop()
 	var transient *queue.TransientError
 	require.ErrorAs(t, <-failed, &transient, "a waiting fetch learns of it at once")
 	require.ErrorAs(t, held.Heartbeat(t.Context()), &transient)

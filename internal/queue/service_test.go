@@ -136,7 +136,7 @@ func TestWorkerAnswersAgainAfterAnOutage(t *testing.T) {
 	b := newBundle(t, queue.Options{URL: s.URL()})
 	b.create(t, 1)
 	stop := serve(t, b.opts, service("a"))
-	s.Pause()
+	s.Stop()
 	var transient *queue.TransientError
 	require.Eventually(t, func() bool {
 		_, err := b.conn.Workers(t.Context(), run.Name, later)
@@ -147,7 +147,7 @@ func TestWorkerAnswersAgainAfterAnOutage(t *testing.T) {
 		list, err := b.conn.Workers(t.Context(), run.Name, later)
 		return err == nil && len(list) == 1
 	}, soon, time.Millisecond)
-	s.Pause()
+	s.Stop()
 	require.NoError(t, stop(), "without a connection")
 }
 

@@ -327,7 +327,7 @@ func TestBucketWhileTheServerIsAway(t *testing.T) {
 	b := newBundle(t, queue.Options{URL: s.URL()})
 	q := b.create(t, 1)
 	require.NoError(t, q.RegisterKeeper(t.Context(), keeper("a")))
-	s.Pause()
+	s.Stop()
 	require.Eventually(t, func() bool {
 		_, err := q.Keepers(t.Context())
 		return err != nil

@@ -210,7 +210,7 @@ func TestQueueServerIsAwayForAWhile(t *testing.T) {
 	o.AckWait = 2 * time.Second
 	wait := start(t.Context(), o)
 	awaitGate(t, dst, 1)
-	server.Pause()
+	server.Stop()
 	release()
 	awaitQuery(t, dst, "1", "SELECT count(*) FROM pgconvoy.task WHERE id = 'copy.public.big.all' AND state = 'done'")
 	server.Restart()
@@ -231,7 +231,7 @@ func TestQueueServerIsAwayAtTheEnd(t *testing.T) {
 	startWorker(t, build(t, "worker"), o)
 	awaitGate(t, dst, 1)
 	awaitQuery(t, dst, "1", "SELECT count(*) FROM pgconvoy.task WHERE state <> 'done'")
-	server.Pause()
+	server.Stop()
 	release()
 	awaitQuery(t, dst, "complete", "SELECT state FROM pgconvoy.run")
 	server.Restart()

@@ -112,9 +112,7 @@ func TestEventsComeInOrder(t *testing.T) {
 
 func TestServerCannotBeReached(t *testing.T) {
 	t.Parallel()
-	r := receive(t, 200)
-	r.Close()
-	said := send(r.URL+"/hook/"+secret, quick, event)
+	said := send("http://127.0.0.1:1/hook/"+secret, quick, event)
 	require.Contains(t, said, "connection refused")
 	require.NotContains(t, said, secret)
 }
