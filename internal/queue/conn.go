@@ -235,14 +235,18 @@ func (c *Conn) await(ctx context.Context, most time.Duration) (<-chan struct{}, 
 	for {
 		up, down := c.link.state()
 		select {
+		case <-down:
+		default:
+			return down, nil
+		}
+		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-c.closing:
 			return nil, ErrClosed
 		case <-c.ended:
 			return nil, ErrClosed
-		case <-up:
-			return down, nil
+		case <-up: // down is that of the connection before
 		case <-timer.C:
 			return nil, &TransientError{Err: errors.New("not connected to the queue")}
 		}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/pgconvoy/pgconvoy/internal/embedded"
@@ -51,9 +52,17 @@ func TestRestartOfAServerWithFiles(t *testing.T) {
 	require.ErrorAs(t, <-failed, &transient, "a waiting fetch learns of it at once")
 	require.ErrorAs(t, held.Heartbeat(t.Context()), &transient)
 	require.Error(t, q.Publish(t.Context(), list))
+	came := make(chan *queue.Delivery, 1)
+	go func() {
+		d, err := q.Fetch(t.Context(), tasks.StageCopy, soon)
+		assert.NoError(t, err)
+		came <- d
+	}()
 	s.Restart()
 
-	require.Equal(t, list[1].Task, taskOf(t, fetchThrough(t, q)))
+	d := <-came
+	require.NotNil(t, d, "a fetch that was begun meanwhile gets its task as soon as the server is back")
+	require.Equal(t, list[1].Task, taskOf(t, d))
 	require.NoError(t, held.Heartbeat(t.Context()), "the lease outlives the restart")
 	require.NoError(t, held.Ack(t.Context()))
 	require.NoError(t, q.Publish(t.Context(), list))
