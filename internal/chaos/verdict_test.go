@@ -7,10 +7,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/pgconvoy/pgconvoy/internal/natstest"
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
 )
 
@@ -73,10 +73,7 @@ func (s *scene) requireNoSessions(when string) {
 // requireNothingQueued makes sure that the queue has forgotten the run.
 func (s *scene) requireNothingQueued() {
 	s.t.Helper()
-	nc, err := nats.Connect(s.child.NATS)
-	require.NoError(s.t, err)
-	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(natstest.Connect(s.t, s.child.NATS))
 	require.NoError(s.t, err)
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

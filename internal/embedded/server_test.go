@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/pgconvoy/pgconvoy/internal/embedded"
+	"github.com/pgconvoy/pgconvoy/internal/natstest"
 )
 
 func TestInProcessOnly(t *testing.T) {
@@ -25,10 +26,7 @@ func TestInProcessOnly(t *testing.T) {
 	user, password := s.Credentials()
 	require.Empty(t, user+password)
 
-	nc, err := nats.Connect("", nats.InProcessServer(s.InProcess()))
-	require.NoError(t, err)
-	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(natstest.Connect(t, "", nats.InProcessServer(s.InProcess())))
 	require.NoError(t, err)
 	_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "A", Storage: jetstream.MemoryStorage})
 	require.NoError(t, err)
@@ -53,9 +51,7 @@ func TestListen(t *testing.T) {
 	_, err = nats.Connect(s.URL())
 	require.ErrorIs(t, err, nats.ErrAuthorization)
 	for _, way := range []nats.Option{nats.Name("tcp"), nats.InProcessServer(s.InProcess())} {
-		nc, err := nats.Connect(s.URL(), way, nats.UserInfo(user, password))
-		require.NoError(t, err)
-		nc.Close()
+		natstest.Connect(t, s.URL(), way, nats.UserInfo(user, password))
 	}
 
 	other, err := embedded.Start(t.Context(), embedded.Options{Listen: "127.0.0.1:0", User: "fleet", Password: "secret"})

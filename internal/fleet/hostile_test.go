@@ -85,9 +85,7 @@ func newHostileWorld(tb testing.TB) *hostileWorld {
 	w.queue, err = conn.Create(tb.Context(), w.run, stages(100_000))
 	require.NoError(tb, err)
 
-	nc, err := nats.Connect(server.URL())
-	require.NoError(tb, err)
-	tb.Cleanup(nc.Close)
+	nc := natstest.Connect(tb, server.URL())
 	_, err = nc.Subscribe("$JS.ACK."+queue.StreamName(w.run.Name)+".>", w.note)
 	require.NoError(tb, err)
 	require.NoError(tb, nc.Flush())

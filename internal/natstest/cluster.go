@@ -126,7 +126,7 @@ func clusterInfo(ctx context.Context, js jetstream.JetStream, stream string) *je
 // is in the state wanted.
 func (c *Cluster) settle(what string, reached func(context.Context, jetstream.JetStream) bool) {
 	c.t.Helper()
-	nc, err := nats.Connect(c.URL(), append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(settleStep)}, c.client...)...)
+	nc, err := nats.Connect(c.URL(), append([]nats.Option{nats.Timeout(patience), nats.MaxReconnects(-1), nats.ReconnectWait(settleStep)}, c.client...)...)
 	if err != nil {
 		c.t.Fatalf("connect to the cluster: %v", err)
 	}

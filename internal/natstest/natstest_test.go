@@ -3,9 +3,10 @@ package natstest_test
 import (
 	"os"
 	"testing"
+	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/pgconvoy/pgconvoy/internal/natstest"
@@ -37,8 +38,7 @@ func TestServersKeepFilesAndPort(t *testing.T) {
 
 func publish(t *testing.T, url string) {
 	t.Helper()
-	js, done := open(t, url)
-	defer done()
+	js := open(t, url)
 	_, err := js.CreateOrUpdateStream(t.Context(), jetstream.StreamConfig{Name: "A", Subjects: []string{"a"}})
 	require.NoError(t, err)
 	_, err = js.Publish(t.Context(), "a", nil)
@@ -47,29 +47,28 @@ func publish(t *testing.T, url string) {
 
 func messages(t *testing.T, url string) uint64 {
 	t.Helper()
-	js, done := open(t, url)
-	defer done()
+	js := open(t, url)
 	stream, err := js.Stream(t.Context(), "A")
 	require.NoError(t, err)
 	return stream.CachedInfo().State.Msgs
 }
 
-func open(t *testing.T, url string) (jetstream.JetStream, func()) {
+func open(t *testing.T, url string) jetstream.JetStream {
 	t.Helper()
-	nc, err := nats.Connect(url)
+	js, err := jetstream.New(natstest.Connect(t, url))
 	require.NoError(t, err)
-	js, err := jetstream.New(nc)
-	require.NoError(t, err)
-	return js, nc.Close
+	return js
 }
 
 func TestClusterElectsAnotherLeader(t *testing.T) {
 	t.Parallel()
 	c := natstest.StartCluster(t)
-	js, done := open(t, c.URL())
-	defer done()
-	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "A", Subjects: []string{"a"}, Replicas: 3})
-	require.NoError(t, err)
+	js := open(t, c.URL())
+	// Nobody answers while the cluster has no leader.
+	require.EventuallyWithT(t, func(try *assert.CollectT) {
+		_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "A", Subjects: []string{"a"}, Replicas: 3})
+		require.NoError(try, err)
+	}, time.Minute, 100*time.Millisecond)
 	c.AwaitCurrent("A")
 	first := c.Leader("A")
 	first.Kill()

@@ -87,6 +87,7 @@ func (c childOptions) options() (*server.Options, error) {
 	}
 	opts.Host, opts.Port, opts.StoreDir = host, c.Port, c.StoreDir
 	opts.NoSigs, opts.NoLog, opts.DisableJetStreamBanner = true, true, true
+	wait(opts)
 	if c.Name != "" {
 		opts.ServerName = c.Name
 		opts.Cluster.Name, opts.Cluster.Host, opts.Cluster.Port = cmp.Or(opts.Cluster.Name, "natstest"), host, c.Route

@@ -40,6 +40,7 @@ func Start(t testing.TB, edits ...func(*server.Options)) *Server {
 		NoLog:                  true,
 		DisableJetStreamBanner: true,
 	}
+	wait(opts)
 	for _, edit := range edits {
 		edit(opts)
 	}

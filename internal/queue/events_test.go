@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/pgconvoy/pgconvoy/internal/natstest"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
@@ -49,9 +49,7 @@ func TestEventsCanBeRead(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, overTCP(t))
 	q := b.create(t, 1)
-	nc, err := nats.Connect(b.opts.URL)
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
+	nc := natstest.Connect(t, b.opts.URL)
 	sub, err := nc.SubscribeSync("pgconvoy.*.event.>")
 	require.NoError(t, err)
 	require.NoError(t, nc.Flush())

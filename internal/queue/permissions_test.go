@@ -63,10 +63,8 @@ func (l *lockedBuffer) String() string {
 func (d deployed) raw(t *testing.T, role string) (nc *nats.Conn, refused <-chan error) {
 	t.Helper()
 	errs := make(chan error, 100)
-	nc, err := nats.Connect(d.url, nats.UserInfo(role, role+"-secret"), nats.CustomInboxPrefix("_INBOX."+role),
+	nc = natstest.Connect(t, d.url, nats.UserInfo(role, role+"-secret"), nats.CustomInboxPrefix("_INBOX."+role),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { errs <- err }))
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
 	return nc, errs
 }
 

@@ -87,10 +87,7 @@ func (b *bundle) jetStream(t *testing.T) jetstream.JetStream {
 	if b.opts.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(b.opts.InProcess))
 	}
-	nc, err := nats.Connect(b.opts.URL, opts...)
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(natstest.Connect(t, b.opts.URL, opts...))
 	require.NoError(t, err)
 	return js
 }

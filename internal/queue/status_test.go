@@ -6,6 +6,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/pgconvoy/pgconvoy/internal/natstest"
 	"github.com/pgconvoy/pgconvoy/internal/queue"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
@@ -16,9 +17,7 @@ func TestMessageThatLooksLikeAStatus(t *testing.T) {
 	t.Parallel()
 	b := newBundle(t, overTCP(t))
 	q := b.create(t, 10)
-	nc, err := nats.Connect(b.opts.URL)
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
+	nc := natstest.Connect(t, b.opts.URL)
 	for _, status := range []string{"100", "404", "409", "503", "999"} {
 		m := nats.NewMsg(queue.Subject(run.Name, "copy.public.a.all"))
 		m.Header.Set("Status", status)

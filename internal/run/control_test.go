@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -35,10 +34,8 @@ func begin(t *testing.T) *underWay {
 	r.release = gated(t, r.src, r.dst, 10_000)
 	r.src.Exec(t, "CREATE TABLE other (id int PRIMARY KEY); INSERT INTO other VALUES (1)")
 	server := natstest.Start(t)
-	nc, err := nats.Connect(server.URL())
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
-	r.js, err = jetstream.New(nc)
+	var err error
+	r.js, err = jetstream.New(natstest.Connect(t, server.URL()))
 	require.NoError(t, err)
 	r.o = options(t, r.src, r.dst)
 	r.o.Config.NATS.URL = config.Secret(server.URL())

@@ -61,10 +61,7 @@ func TestDeployedNATS(t *testing.T) {
 			if ca != "" {
 				observer = append(observer, nats.RootCAs(ca))
 			}
-			nc, err := nats.Connect(url, observer...)
-			require.NoError(t, err)
-			defer nc.Close()
-			js, err := jetstream.New(nc)
+			js, err := jetstream.New(natstest.Connect(t, url, observer...))
 			require.NoError(t, err)
 			var bucket jetstream.Stream
 			require.Eventually(t, func() bool { // three servers may be choosing who leads it
@@ -114,10 +111,8 @@ func fullCluster(t *testing.T) (url, ca string) {
 // requireAdmin shows that the admin is told of the servers, and of nothing else.
 func requireAdmin(t *testing.T, url, ca string) {
 	t.Helper()
-	nc, err := nats.Connect(url, append(asRole("admin"), nats.RootCAs(ca))...)
-	require.NoError(t, err)
-	defer nc.Close()
-	_, err = nc.RequestWithContext(t.Context(), "$SYS.REQ.SERVER.PING.JSZ", nil)
+	nc := natstest.Connect(t, url, append(asRole("admin"), nats.RootCAs(ca))...)
+	_, err := nc.RequestWithContext(t.Context(), "$SYS.REQ.SERVER.PING.JSZ", nil)
 	require.NoError(t, err)
 	answer, err := nc.RequestWithContext(t.Context(), "$JS.API.STREAM.INFO.KV_pgconvoy", nil)
 	require.NoError(t, err)

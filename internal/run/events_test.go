@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/pgconvoy/pgconvoy/internal/config"
+	"github.com/pgconvoy/pgconvoy/internal/natstest"
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
 	"github.com/pgconvoy/pgconvoy/internal/run"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
@@ -30,11 +31,9 @@ type events struct {
 // listen subscribes as docs/events.md says.
 func listen(t *testing.T, url string) *events {
 	t.Helper()
-	nc, err := nats.Connect(url)
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
+	nc := natstest.Connect(t, url)
 	e := &events{}
-	_, err = nc.Subscribe("pgconvoy.*.event.>", func(m *nats.Msg) {
+	_, err := nc.Subscribe("pgconvoy.*.event.>", func(m *nats.Msg) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.heard = append(e.heard, string(m.Data))

@@ -207,10 +207,8 @@ func (s *secretRun) startWorker(t *testing.T) *process {
 // runAll goes through the life of a run and takes evidence on the way.
 func (s *secretRun) runAll(t *testing.T) {
 	t.Helper()
-	nc, err := nats.Connect(s.queue.URL(), nats.UserInfo("me", natsSecret))
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
-	_, err = nc.Subscribe(">", func(m *nats.Msg) {
+	nc := natstest.Connect(t, s.queue.URL(), nats.UserInfo("me", natsSecret))
+	_, err := nc.Subscribe(">", func(m *nats.Msg) {
 		s.add("queue: messages", fmt.Appendf(nil, "%s %s %v %s", m.Subject, m.Reply, m.Header, m.Data))
 	})
 	require.NoError(t, err)

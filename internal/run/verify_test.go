@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -248,10 +247,7 @@ func TestInterruptedVerifyLeavesNothing(t *testing.T) {
 // awaitMessages waits until the stream of the run holds n tasks.
 func awaitMessages(t *testing.T, url string, n uint64) {
 	t.Helper()
-	nc, err := nats.Connect(url)
-	require.NoError(t, err)
-	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := jetstream.New(natstest.Connect(t, url))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		stream, err := js.Stream(t.Context(), "PGCONVOY-main")

@@ -144,10 +144,7 @@ func (b *bundle) forgetAnswers() {
 
 func (b *bundle) nats(t *testing.T) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(b.server.URL())
-	require.NoError(t, err)
-	t.Cleanup(nc.Close)
-	return nc
+	return natstest.Connect(t, b.server.URL())
 }
 
 // answered waits until a delivery was answered so.
