@@ -25,6 +25,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/pgconvoy/pgconvoy/internal/leaktest"
 )
 
 // registry holds what this test process has started. There is one per process;
@@ -69,7 +71,7 @@ func Main(m interface{ Run() int }, ignore ...goleak.Option) int {
 	if code != 0 {
 		return code
 	}
-	if err := goleak.Find(ignore...); err != nil {
+	if err := leaktest.Find(ignore...); err != nil {
 		fmt.Fprintln(os.Stderr, "pgtest: goroutines outlive the tests:", err)
 		return 1
 	}

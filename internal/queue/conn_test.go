@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/pgconvoy/pgconvoy/internal/leaktest"
 	"github.com/pgconvoy/pgconvoy/internal/natstest"
 	"github.com/pgconvoy/pgconvoy/internal/queue"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
@@ -198,7 +199,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	for range ends {
 		t.Error("an end came")
 	}
-	goleak.VerifyNone(t, before)
+	require.NoError(t, leaktest.Find(before))
 	require.Empty(t, told.String(), "closing is no news")
 }
 
