@@ -37,9 +37,15 @@ func (b *bench) run(t *testing.T) check.Findings {
 	in := b.input(t)
 	found, err := check.Run(t.Context(), in)
 	require.NoError(t, err)
-	in.Source.Discard() // so that the next run does not count these
-	in.Target.Discard()
+	closeBoth(t, in)
 	return found
+}
+
+// closeBoth ends the sessions of a preflight, so that the next one does not count them.
+func closeBoth(t *testing.T, in check.Input) {
+	t.Helper()
+	pgtest.Close(t, in.Source.Conn)
+	pgtest.Close(t, in.Target.Conn)
 }
 
 func (b *bench) input(t *testing.T) check.Input {

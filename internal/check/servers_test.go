@@ -196,8 +196,7 @@ func TestConnections(t *testing.T) {
 	in := b.input(t)
 	begun, err := check.Begin(t.Context(), in)
 	require.NoError(t, err)
-	in.Source.Discard()
-	in.Target.Discard()
+	closeBoth(t, in)
 	source, limits := begun.SessionLimits()
 	require.Len(t, source, 1)
 	require.Equal(t, []tasks.SessionLimit{

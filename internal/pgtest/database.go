@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // helperTimeout bounds one helper call; a test that hangs names its statement.
@@ -97,8 +99,7 @@ func (s *Server) newDatabase(t testing.TB) *Database {
 }
 
 func createDatabase(ctx context.Context, conn *pgx.Conn, name, template string) error {
-	_, err := conn.Exec(ctx, "CREATE DATABASE "+quote(name)+" TEMPLATE "+quote(template))
-	if err != nil {
+	if err := execUnused(ctx, conn, "CREATE DATABASE "+quote(name)+" TEMPLATE "+quote(template)); err != nil {
 		return fmt.Errorf("create database %s: %w", name, err)
 	}
 	return nil
@@ -107,9 +108,23 @@ func createDatabase(ctx context.Context, conn *pgx.Conn, name, template string) 
 // dropDatabase ends the sessions of a database and drops it.
 func (s *Server) dropDatabase(name string) error {
 	return s.admin(func(ctx context.Context, conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, "DROP DATABASE IF EXISTS "+quote(name)+" WITH (FORCE)")
-		return err
+		return execUnused(ctx, conn, "DROP DATABASE IF EXISTS "+quote(name)+" WITH (FORCE)")
 	})
+}
+
+// execUnused runs a statement about a database that nobody may be connected to. A
+// session that is about to end may take longer than the five seconds that the server
+// waits for it.
+func execUnused(ctx context.Context, conn *pgx.Conn, sql string) error {
+	tick := time.NewTicker(awaitTick)
+	defer tick.Stop()
+	for began := time.Now(); ; <-tick.C {
+		_, err := conn.Exec(ctx, sql)
+		var refused *pgconn.PgError
+		if !errors.As(err, &refused) || refused.Code != "55006" || time.Since(began) > awaitTimeout {
+			return err
+		}
+	}
 }
 
 // admin runs fn on a session of database postgres.
@@ -124,8 +139,39 @@ func withConn(uri string, fn func(context.Context, *pgx.Conn) error) (err error)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
+	defer func() { err = errors.Join(err, end(ctx, conn)) }()
 	return fn(ctx, conn)
+}
+
+// Close ends a session that does nothing, and waits until the server has ended it,
+// too: pgx does not wait, and for a while the server would list and count the session,
+// and go on holding what it holds.
+func Close(t testing.TB, conn *pgx.Conn) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), awaitTimeout)
+	defer cancel()
+	if err := end(ctx, conn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// end is Close with a bound. The server closes the connection when its process is
+// gone, and not before.
+func end(ctx context.Context, conn *pgx.Conn) error {
+	session := conn.PgConn()
+	defer func() { _ = conn.Close(ctx) }() // may find the connection closed
+	session.Frontend().Send(&pgproto3.Terminate{})
+	if session.Frontend().Flush() != nil {
+		return nil // it has ended already
+	}
+	deadline, _ := ctx.Deadline()
+	if session.Conn().SetReadDeadline(deadline) != nil {
+		return nil
+	}
+	if _, err := io.Copy(io.Discard, session.Conn()); errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the server does not end session %d: %w", session.PID(), err)
+	}
+	return nil
 }
 
 // Exec runs statements on the server's database postgres: roles, tablespaces,
@@ -237,7 +283,7 @@ func (d *Database) awaitOn(ctx context.Context, tick <-chan time.Time, want, sql
 	if err != nil {
 		return err.Error(), err
 	}
-	defer func() { _ = conn.Close(context.Background()) }()
+	defer func() { err = cmp.Or(err, end(ctx, conn)) }()
 	for {
 		results, err := conn.PgConn().Exec(ctx, sql).ReadAll()
 		if err != nil {

@@ -256,7 +256,7 @@ func (s *Server) awaitReady(ctx context.Context, exited <-chan struct{}) error {
 	for {
 		conn, err := pgx.Connect(ctx, dsn)
 		if err == nil {
-			return conn.Close(ctx)
+			return end(ctx, conn)
 		}
 		select {
 		case <-exited:

@@ -47,3 +47,19 @@ func TestPrivateServerSurvivesACrash(t *testing.T) {
 	s.Launch(t)
 	require.Equal(t, 0, db.Count(t, "a"))
 }
+
+func TestClosedSessionsAreGone(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Source(t).Database(t)
+	watcher := db.Connect(t)
+	for range 30 {
+		conn := db.Connect(t)
+		pid := conn.PgConn().PID()
+		pgtest.Close(t, conn)
+		db.Exec(t, "SELECT")
+		var pids []uint32
+		require.NoError(t, watcher.QueryRow(t.Context(),
+			"SELECT array_agg(pid) FROM pg_stat_activity WHERE datname = current_database()").Scan(&pids))
+		require.Equal(t, []uint32{watcher.PgConn().PID()}, pids, "%d was closed", pid)
+	}
+}
