@@ -14,36 +14,6 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
-// patience is what a cluster gets to recover in, on a machine that is busy.
-const patience = 3 * time.Minute
-
-// persist does something until it succeeds or parent is done, as callers do:
-// after a transient error, and at most ten times in a second.
-func persist(parent context.Context, t *testing.T, what string, do func(ctx context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(parent, patience)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := do(ctx)
-		if err == nil || parent.Err() != nil {
-			return
-		}
-		var transient *queue.TransientError
-		if !errors.As(err, &transient) {
-			t.Errorf("%s: %v", what, err)
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Errorf("%s: %v", what, err)
-			return
-		}
-	}
-}
-
 // crew is some workers that ack all they get, each on its own connection.
 type crew struct {
 	mu     sync.Mutex
@@ -117,22 +87,30 @@ func TestClusterWhoseLeaderIsKilled(t *testing.T) {
 	c := natstest.StartCluster(t)
 	o := queue.Options{URL: c.URL(), Replicas: 3, AckWait: 10 * time.Second}
 	b := newBundle(t, o)
-	q := b.create(t, 8)
+	var q *queue.Queue
+	persist(t.Context(), t, "create", func(ctx context.Context) (err error) {
+		q, err = b.conn.Create(ctx, run, caps(8))
+		return err
+	})
+	require.NotNil(t, q)
 	stream := queue.StreamName(run.Name)
 	for _, name := range []string{stream, "KV_pgconvoy", queue.DeadStream} {
-		s, err := b.jetStream(t).Stream(t.Context(), name)
+		c.AwaitCurrent(name)
+		s, err := b.jetStream(t).Stream(within(t, soon), name)
 		require.NoError(t, err)
 		require.Equal(t, 3, s.CachedInfo().Config.Replicas, name)
-		c.AwaitCurrent(name)
 	}
-	require.NoError(t, q.PutStatus(t.Context(), status(tasks.RunRunning)))
-	bury(t, q, deadLetter(1))
+	persist(t.Context(), t, "put", func(ctx context.Context) error { return q.PutStatus(ctx, status(tasks.RunRunning)) })
+	persist(t.Context(), t, "bury", func(ctx context.Context) error { return q.Bury(ctx, deadLetter(1)) })
 
 	// A worker holds a task of another stage the whole time.
 	index := run.Envelope(tasks.KindIndex, tasks.NewID(tasks.KindIndex, "public", "t", "t_pkey"))
-	require.NoError(t, q.Publish(t.Context(), []tasks.Envelope{index}))
-	held, err := q.Fetch(t.Context(), tasks.StageIndex, soon)
-	require.NoError(t, err)
+	persist(t.Context(), t, "publish", func(ctx context.Context) error { return q.Publish(ctx, []tasks.Envelope{index}) })
+	var held *queue.Delivery
+	persist(t.Context(), t, "fetch", func(ctx context.Context) (err error) {
+		held, err = q.Fetch(ctx, tasks.StageIndex, soon)
+		return err
+	})
 	require.NotNil(t, held)
 
 	const perRound, rounds = 200, 2

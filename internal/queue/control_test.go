@@ -133,7 +133,7 @@ func TestPause(t *testing.T) {
 		require.NoError(t, q.Pause(t.Context()))
 		require.NoError(t, q.Pause(t.Context()), "idempotent")
 		fetchNothing(t, q)
-		require.NoError(t, held.Heartbeat(t.Context()))
+		heartbeat(t, held)
 		require.NoError(t, held.Ack(t.Context()), "what is in flight may be answered")
 		require.NoError(t, q.Publish(t.Context(), copies(3)))
 		require.Equal(t, 3, outstanding(t, q))

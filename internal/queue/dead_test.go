@@ -160,5 +160,8 @@ func TestDeadLettersWhileTheServerIsAway(t *testing.T) {
 	require.ErrorAs(t, q.Exhume(t.Context(), nil), &transient)
 	s.Restart()
 	require.Eventually(t, func() bool { return q.Bury(t.Context(), deadLetter(2)) == nil }, soon, 10*time.Millisecond)
-	require.Len(t, dead(t, b.conn), 2)
+	require.Eventually(t, func() bool {
+		list, err := b.conn.Dead(t.Context(), run.Name)
+		return err == nil && len(list) == 2
+	}, soon, 10*time.Millisecond)
 }

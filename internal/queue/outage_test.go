@@ -63,7 +63,7 @@ func TestRestartOfAServerWithFiles(t *testing.T) {
 	d := <-came
 	require.NotNil(t, d, "a fetch that was begun meanwhile gets its task as soon as the server is back")
 	require.Equal(t, list[1].Task, taskOf(t, d))
-	require.NoError(t, held.Heartbeat(t.Context()), "the lease outlives the restart")
+	heartbeat(t, held) // the lease outlives the restart
 	require.NoError(t, held.Ack(t.Context()))
 	require.NoError(t, q.Publish(t.Context(), list))
 	require.Equal(t, 3, outstanding(t, q), "the acked one is queued again, the others are not doubled")

@@ -171,7 +171,7 @@ func workAs(t *testing.T, q *queue.Queue, name string) {
 		require.Empty(t, keepers(t, q))
 	}
 	d := fetch(t, q)
-	require.NoError(t, d.Heartbeat(ctx))
+	heartbeat(t, d)
 	require.NoError(t, d.Nak(0))
 	d = fetch(t, q)
 	e, err := d.Envelope()
@@ -238,7 +238,7 @@ func TestDeployedRolesCanDoNothingElse(t *testing.T) {
 	require.Equal(t, 1, outstanding(t, q))
 
 	planner := connect(t, queue.Options{URL: d.url, User: "planner", Password: "planner-secret", InboxPrefix: "_INBOX.planner"})
-	_, err = planner.Create(within(t, time.Second), tasks.RunID{Name: "other", UID: "1"}, caps(1))
+	_, err = planner.Create(within(t, 5*time.Second), tasks.RunID{Name: "other", UID: "1"}, caps(1))
 	var hinted *tasks.HintError
 	require.ErrorAs(t, err, &hinted, "%v", err)
 	require.ErrorContains(t, err, `Publish to "$JS.API.STREAM.CREATE.PGCONVOY-other"`)

@@ -2,6 +2,7 @@ package queue_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -118,11 +119,50 @@ func fetch(t *testing.T, q *queue.Queue) *queue.Delivery {
 	return d
 }
 
+// fetchNothing fetches a task of stage copy, which must not be there.
 func fetchNothing(t *testing.T, q *queue.Queue) {
 	t.Helper()
-	d, err := q.Fetch(t.Context(), tasks.StageCopy, later)
-	require.NoError(t, err)
-	require.Nil(t, d, "a task came")
+	persist(t.Context(), t, "fetch", func(ctx context.Context) error {
+		d, err := q.Fetch(ctx, tasks.StageCopy, later)
+		require.Nil(t, d, "a task came")
+		return err
+	})
+}
+
+// heartbeat renews a lease. The holder tries again, as one try is over after a second.
+func heartbeat(t *testing.T, d *queue.Delivery) {
+	t.Helper()
+	persist(t.Context(), t, "heartbeat", d.Heartbeat)
+}
+
+// patience is how long a server or a cluster gets to recover, on a machine that is busy.
+const patience = 3 * time.Minute
+
+// persist does something until it succeeds or parent is done, as callers do:
+// after a transient error, and at most ten times in a second.
+func persist(parent context.Context, t *testing.T, what string, do func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(parent, patience)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := do(ctx)
+		if err == nil || parent.Err() != nil {
+			return
+		}
+		var transient *queue.TransientError
+		if !errors.As(err, &transient) {
+			t.Errorf("%s: %v", what, err)
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Errorf("%s: %v", what, err)
+			return
+		}
+	}
 }
 
 func taskOf(t *testing.T, d *queue.Delivery) tasks.ID {

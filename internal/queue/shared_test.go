@@ -148,9 +148,9 @@ func TestKeeperThatFallsSilentExpires(t *testing.T) {
 	t.Parallel()
 	overBoth(t, func(t *testing.T, b *bundle) {
 		q := b.create(t, 1)
-		// As RegisterKeeper writes it, but for the shortest time there is.
+		// As RegisterKeeper writes it, but for a shorter time.
 		_, err := b.jetStream(t).Publish(t.Context(), "$KV.pgconvoy.shop.keeper.a",
-			[]byte(`{"id":"a","run_uid":"`+run.UID+`"}`), jetstream.WithMsgTTL(time.Second))
+			[]byte(`{"id":"a","run_uid":"`+run.UID+`"}`), jetstream.WithMsgTTL(5*time.Second))
 		require.NoError(t, err)
 		require.Len(t, keepers(t, q), 1)
 		require.Eventually(t, func() bool { return len(keepers(t, q)) == 0 }, soon, 50*time.Millisecond)
