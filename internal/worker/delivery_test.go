@@ -422,14 +422,14 @@ func TestIdle(t *testing.T) {
 	b := databases(t, "CREATE TABLE a (id int, v text)", rows1000)
 	b.dst.Exec(t, gated)
 	b.start(t, b.copyTask(t, "a"))
-	b.options.Idle, b.options.Grace = 200*time.Millisecond, 100*time.Millisecond
+	b.options.Idle, b.options.Grace = 2*time.Second, 100*time.Millisecond // time enough to begin
 	open := shut(t, b.dst)
 	_, done := b.background(t)
 	b.await(t, waiting(1))
 	select {
 	case err := <-done:
 		require.Fail(t, "the worker ended while its task ran", "%v", err)
-	case <-time.After(time.Second):
+	case <-time.After(2 * b.options.Idle):
 	}
 	open()
 	require.ErrorIs(t, <-done, worker.ErrIdle)
