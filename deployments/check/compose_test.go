@@ -2,12 +2,14 @@ package check
 
 import (
 	"bytes"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -90,12 +92,14 @@ func TestComposeRuns(t *testing.T) {
 
 	worker := project.Services["worker"]
 	var workers []*exec.Cmd
+	var logs []*log
 	for range worker.GetScale() {
 		w := inImage(t, made, worker.Command...)
 		w.Env = append(environ(worker), "PATH="+os.Getenv("PATH"))
-		w.Stderr = t.Output()
+		l := &log{Writer: t.Output(), begun: make(chan struct{})}
+		w.Stderr = l
 		require.NoError(t, w.Start())
-		workers = append(workers, w)
+		workers, logs = append(workers, w), append(logs, l)
 	}
 	planner := project.Services["planner"]
 	p := exec.CommandContext(t.Context(), program(t, "planner"), planner.Command...)
@@ -106,8 +110,14 @@ func TestComposeRuns(t *testing.T) {
 	require.Contains(t, out.String(), "complete")
 	pgtest.RequireEqual(t, src, dst)
 
-	// They are told to end, and do within the time that they have.
-	for _, w := range workers {
+	// They are told to end, and do within the time that they have. One that has said nothing yet may not know what
+	// to do about a signal.
+	for i, w := range workers {
+		select {
+		case <-logs[i].begun:
+		case <-time.After(time.Minute):
+			require.Fail(t, "a worker says nothing")
+		}
 		require.NoError(t, w.Process.Signal(syscall.SIGTERM))
 	}
 	for _, w := range workers {
@@ -115,6 +125,20 @@ func TestComposeRuns(t *testing.T) {
 		require.NoError(t, w.Wait())
 		ended.Stop()
 	}
+}
+
+// log passes on what a process logs, and tells when it has begun.
+type log struct {
+	io.Writer
+	once  sync.Once
+	begun chan struct{}
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("waiting for run")) {
+		l.once.Do(func() { close(l.begun) })
+	}
+	return l.Writer.Write(p)
 }
 
 // pairs returns variables as a process takes them.

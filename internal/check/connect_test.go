@@ -21,7 +21,7 @@ import (
 // refused tries to connect and returns the finding.
 func refused(t *testing.T, side pg.Side, uri string) check.Finding {
 	t.Helper()
-	conn, err := pg.Connect(t.Context(), pg.Options{Side: side, URI: uri, Timeout: 2 * time.Second})
+	conn, err := pg.Connect(t.Context(), pg.Options{Side: side, URI: uri})
 	if err == nil {
 		conn.Discard()
 		t.Fatalf("connected to %s", uri)
@@ -66,7 +66,7 @@ func TestConnectFindings(t *testing.T) {
 		{"no TLS", pg.Target, strings.Replace(db.URI(), "sslmode=disable", "sslmode=require", 1), "the server has none", "sslmode=prefer"},
 		{"bad URI", pg.Source, "postgres://me:geheim@host:port/shop", "source: parse connection URI", "source.uri"},
 		{"not postgres", pg.Target, "postgres://me:geheim@" + silent(t, "HTTP/1.1 400 Bad Request\r\n\r\n") + "/shop?sslmode=disable", "", "target.uri"},
-		{"no answer", pg.Target, "postgres://me:geheim@" + silent(t, "") + "/shop?sslmode=disable", "does not answer", "firewall"},
+		{"no answer", pg.Target, "postgres://me:geheim@" + silent(t, "") + "/shop?sslmode=disable&connect_timeout=2", "does not answer", "firewall"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -406,7 +406,7 @@ func TestRelayCancel(t *testing.T) {
 	took := time.Now()
 	wait()
 	require.ErrorIs(t, err, reason)
-	require.Less(t, took.Sub(at), 5*time.Second)
+	require.Less(t, took.Sub(at), time.Minute)
 	source, target := p.source.PgConn().PID(), p.target.PgConn().PID()
 	p.source.Discard()
 	p.target.Discard()

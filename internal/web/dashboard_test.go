@@ -73,16 +73,17 @@ func TestDashboardStreamsUntilTheEnd(t *testing.T) {
 	for i, e := range events {
 		names[i] = e.name
 	}
-	require.Equal(t, []string{"status", "detail", "status", "status", "detail"}, names, "what has happened since is sent at the end, too")
+	// Details are read anew once they are old, which on a slow machine may be before the end.
+	require.Regexp(t, "^status detail status (detail )?status detail$", strings.Join(names, " "), "what has happened since is sent at the end, too")
 	var last statusEvent
-	require.NoError(t, json.Unmarshal([]byte(events[3].data), &last))
+	require.NoError(t, json.Unmarshal([]byte(events[len(events)-2].data), &last))
 	require.Equal(t, tasks.RunComplete, last.Status.State)
 	var shown detailEvent
 	require.NoError(t, json.Unmarshal([]byte(events[1].data), &shown))
 	require.Equal(t, []string{"w"}, shown.Timeline.Lanes)
 	require.NotNil(t, shown.Tables)
 	require.EqualValues(t, 3, asked.Load())
-	require.EqualValues(t, 2, reports.Load())
+	require.GreaterOrEqual(t, reports.Load(), int32(2))
 }
 
 // TestDashboardAsksOnceForAll: many pages cost the databases no more than one.

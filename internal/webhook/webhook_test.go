@@ -19,8 +19,9 @@ import (
 // secret is the part of an address that nobody must see.
 const secret = "T0KEN"
 
-// quick is a pace that a test can wait for.
-var quick = pace{answer: 200 * time.Millisecond, pause: time.Millisecond, end: time.Second}
+// quick is a pace that a test can wait for: only who fails is tried again soon, an
+// answer may take its time.
+var quick = pace{answer: 20 * time.Second, pause: time.Millisecond, end: time.Minute}
 
 // receiver is a server that is told of events.
 type receiver struct {
