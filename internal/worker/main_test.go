@@ -84,7 +84,7 @@ func (b *bundle) start(t *testing.T, list ...tasks.Task) {
 	require.NoError(t, err)
 
 	b.server = natstest.Start(t)
-	conn, err := queue.Connect(t.Context(), queue.Options{URL: b.server.URL(), Name: t.Name(), AckWait: 2 * time.Second})
+	conn, err := queue.Connect(t.Context(), queue.Options{URL: b.server.URL(), Name: t.Name(), AckWait: 5 * time.Second})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	caps := map[tasks.Stage]int{}
