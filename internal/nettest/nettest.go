@@ -1,8 +1,8 @@
-// Package nettest is the network of the tests. port.go has ports that a server keeps
-// while it is stopped. This file puts a test, and programs that it starts, into network
-// namespaces of their own, so that several hosts can be had on one machine:
-// each with its own addresses and ports, and links that a test may slow down.
-// That needs Linux, root and iproute2; without them the test is skipped.
+// Package nettest is the network of the tests: ports that a server finds free when it
+// is started again, and network namespaces for a test and the programs that it starts,
+// so that several hosts can be had on one machine, each with its own addresses and
+// ports, and links that a test may slow down. Namespaces need Linux, root and iproute2;
+// without them the test is skipped.
 package nettest
 
 import (

@@ -19,7 +19,7 @@ var errOwned = errors.New("another planner is at work in the target database")
 const ownWait = 3 * time.Second
 
 // ownEvery is how often it looks.
-const ownEvery = 100 * time.Millisecond
+const ownEvery = 250 * time.Millisecond
 
 // taking takes the right to plan for a database, or for a server, until the session
 // ends; it reports false if another session has it.

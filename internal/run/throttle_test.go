@@ -62,6 +62,7 @@ func TestRateOfTheFleet(t *testing.T) {
 	dst.Await(t, "t", fmt.Sprintf("SELECT (%s) >= %d", sqlTaken, before+int64(window)*rate))
 	took := time.Since(began).Seconds()
 	require.GreaterOrEqual(t, took, window*0.75, "some had been sent before, and was not yet counted")
+	require.LessOrEqual(t, took, window*4.0, "a busy machine may be slower than it may be")
 
 	require.NoError(t, run.Limit(t.Context(), o, tasks.Limits{tasks.SourceRate: 0}))
 	lifted := time.Now()
