@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"os"
@@ -159,6 +160,25 @@ func TestServeEndsWhenIdle(t *testing.T) {
 		require.Less(t, time.Since(began), wait, "the task is never done")
 	}
 	require.Equal(t, 1, b.dst.Count(t, "done"))
+}
+
+// A worker that comes when the run is over has missed nothing, if that is complete.
+func TestServeComesTooLate(t *testing.T) {
+	t.Parallel()
+	b := newBundle(t)
+	b.options.Idle, b.options.WaitRun = 300*time.Millisecond, 300*time.Millisecond
+	require.NoError(t, b.conn.Share(t.Context()))
+	run := tasks.RunID{Name: b.options.Run, UID: "uid-1"}
+	for event, over := range map[tasks.EventType]bool{
+		tasks.EventRunStarted: false, tasks.EventRunFailed: false, tasks.EventRunCancelled: false, tasks.EventRunDone: true,
+		tasks.EventVerifyStarted: false, tasks.EventVerifyFailed: false, tasks.EventVerifyDone: true, tasks.EventVerifyDiffers: true,
+	} {
+		require.NoError(t, b.conn.PutLast(t.Context(), run.Event(event, time.Now())))
+		err := fleet.Serve(t.Context(), b.conn, b.options)
+		var gaveUp *fleet.GaveUpError
+		require.Equal(t, !over, errors.As(err, &gaveUp), "%s: %v", event, err)
+		require.Equal(t, over, err == nil, "%s: %v", event, err)
+	}
 }
 
 func TestWrongDatabasesAreRefused(t *testing.T) {

@@ -82,7 +82,7 @@ type served struct {
 }
 
 // awaitRun waits for the queue of the run. A worker that ends when idle waits
-// for a while only; the queue is nil if it has served a run and no other comes.
+// for a while only; the queue is nil if one has ended and no other comes.
 func awaitRun(ctx context.Context, conn *queue.Conn, o Options, last *served) (*queue.Queue, error) {
 	o.Log.Info("waiting for run", "run", o.Run)
 	if o.Idle == 0 {
@@ -110,10 +110,28 @@ func awaitRun(ctx context.Context, conn *queue.Conn, o Options, last *served) (*
 		case ended:
 			o.Log.Info("run has ended", "run", o.Run)
 			return nil, nil
-		case time.Since(began) >= wait:
+		case time.Since(began) < wait:
+		case last == nil && missed(ctx, conn, o):
+			return nil, nil
+		default:
 			return nil, &GaveUpError{Reason: fmt.Sprintf("no run %s began within %s", o.Run, wait), Advice: "start the planner of this run first, or check the name of the run"}
 		}
 	}
+}
+
+// missed reports whether the last run of the name has ended with nothing left to do,
+// before this worker came.
+func missed(ctx context.Context, conn *queue.Conn, o Options) bool {
+	last, err := conn.Last(ctx, o.Run)
+	if err != nil && !errors.Is(err, queue.ErrNoStatus) {
+		o.Log.Debug("how the last run ended cannot be read", "err", err)
+	}
+	switch last.Type {
+	case tasks.EventRunDone, tasks.EventVerifyDone, tasks.EventVerifyDiffers:
+		o.Log.Info("run had ended before this worker came, and no other has begun", "run", o.Run, "uid", last.RunUID, "ended", last.At)
+		return true
+	}
+	return false
 }
 
 // openFor returns the queue of the run, or nil if there is none within the time.

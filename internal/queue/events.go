@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
@@ -23,6 +24,37 @@ func (c *Conn) Notify(e tasks.Event) error {
 		return fmt.Errorf("announce event of run %s: %w", e.Run, err)
 	}
 	return nil
+}
+
+// PutLast keeps the event with which a run has begun or ended for the next [LastTTL],
+// for workers that come when its queue is gone. It is idempotent. It returns [ErrGone]
+// when there is no bucket and a [TransientError] when the server cannot be reached.
+func (c *Conn) PutLast(ctx context.Context, e tasks.Event) error {
+	err := checkRun(e.Run)
+	if err == nil {
+		err = c.put(ctx, lastKey(e.Run), e, jetstream.WithMsgTTL(LastTTL))
+	}
+	if err != nil {
+		return fmt.Errorf("keep event of run %s: %w", clip(e.Run), err)
+	}
+	return nil
+}
+
+// Last returns the event that [Conn.PutLast] has kept of the last run of a name. It
+// returns [ErrNoStatus] if there is none, [ErrGone] when there is no bucket and a
+// [TransientError] when the server cannot be reached.
+func (c *Conn) Last(ctx context.Context, run string) (e tasks.Event, err error) {
+	if err := checkRun(run); err != nil {
+		return e, err
+	}
+	list, err := c.stored(ctx, bucketStream, lastKey(run))
+	if err == nil && (len(list) == 0 || json.Unmarshal(list[0].data, &e) != nil || e.Run != run) {
+		err = ErrNoStatus
+	}
+	if err != nil {
+		return tasks.Event{}, fmt.Errorf("read last event of run %s: %w", run, err)
+	}
+	return e, nil
 }
 
 // Notify is that of the connection, for an event of this run; it adds the

@@ -6,9 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/pgconvoy/pgconvoy/internal/natstest"
+	"github.com/pgconvoy/pgconvoy/internal/queue"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
@@ -41,6 +43,42 @@ func TestEnds(t *testing.T) {
 		_, open = <-ends
 		require.False(t, open)
 		stop()
+	})
+}
+
+// How a run ended is known when its queue is gone, for a while.
+func TestLastEvent(t *testing.T) {
+	t.Parallel()
+	overBoth(t, func(t *testing.T, b *bundle) {
+		_, err := b.conn.Last(t.Context(), run.Name)
+		require.ErrorIs(t, err, queue.ErrGone, "no run was ever here")
+		q := b.create(t, 1)
+		_, err = b.conn.Last(t.Context(), run.Name)
+		require.ErrorIs(t, err, queue.ErrNoStatus)
+		for _, e := range []tasks.EventType{tasks.EventRunStarted, tasks.EventRunDone} {
+			require.NoError(t, b.conn.PutLast(t.Context(), run.Event(e, time.Now())))
+			last, err := b.conn.Last(t.Context(), run.Name)
+			require.NoError(t, err)
+			require.Equal(t, e, last.Type)
+			require.Equal(t, run.UID, last.RunUID)
+		}
+		require.NoError(t, q.Delete(t.Context()))
+		_, err = b.conn.Last(t.Context(), run.Name)
+		require.NoError(t, err)
+		stream, err := b.jetStream(t).Stream(t.Context(), "KV_pgconvoy")
+		require.NoError(t, err)
+		m, err := stream.GetLastMsgForSubject(t.Context(), "$KV.pgconvoy.shop.last")
+		require.NoError(t, err)
+		require.Equal(t, queue.LastTTL.String(), m.Header.Get(jetstream.MsgTTLHeader))
+
+		_, err = b.conn.Last(t.Context(), "other")
+		require.ErrorIs(t, err, queue.ErrNoStatus)
+		for _, body := range []string{"no json", `{"run":"other"}`} { // what others left under the name of the run
+			_, err := b.jetStream(t).Publish(t.Context(), "$KV.pgconvoy.shop.last", []byte(body))
+			require.NoError(t, err)
+			_, err = b.conn.Last(t.Context(), run.Name)
+			require.ErrorIs(t, err, queue.ErrNoStatus, body)
+		}
 	})
 }
 

@@ -24,7 +24,7 @@ func (q *Queue) RegisterKeeper(ctx context.Context, k tasks.Keeper) error {
 		err = fmt.Errorf("it belongs to the run with uid %s, the queue to the one with uid %s", k.RunUID, q.uid)
 	}
 	if err == nil {
-		err = q.put(ctx, keeperKey(q.run, k.ID), k, jetstream.WithMsgTTL(KeeperTTL))
+		err = q.conn.put(ctx, keeperKey(q.run, k.ID), k, jetstream.WithMsgTTL(KeeperTTL))
 	}
 	if err != nil {
 		return fmt.Errorf("register keeper %s of run %s: %w", clip(k.ID), q.run, err)
@@ -66,15 +66,4 @@ func (q *Queue) RemoveKeeper(ctx context.Context, id string) error {
 		return nil
 	}
 	return fmt.Errorf("remove keeper %s of run %s: %w", clip(id), q.run, err)
-}
-
-// put writes the value of a key, as JSON.
-func (q *Queue) put(ctx context.Context, key string, value any, opts ...jetstream.PublishOpt) error {
-	body, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	m := nats.NewMsg(key)
-	m.Data = body
-	return q.conn.store(ctx, bucketStream, m, opts...)
 }

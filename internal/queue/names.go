@@ -23,6 +23,7 @@ import (
 //	bucket    pgconvoy                   of all runs, in the stream KV_pgconvoy
 //	key       <run>.run                  how far a run is
 //	key       <run>.keeper.<process>     who holds the snapshot; expires
+//	key       <run>.last                 the event with which it began or ended; expires
 const (
 	StreamPrefix  = "PGCONVOY-"
 	SubjectPrefix = "pgconvoy."
@@ -66,6 +67,10 @@ const (
 	// KeeperTTL is how long a keeper is listed after it was registered. A
 	// holder registers again three times in it.
 	KeeperTTL = 45 * time.Second
+
+	// LastTTL is how long it is known how the last run of a name ended. A
+	// container may wait that long for a machine, and come when the queue is gone.
+	LastTTL = time.Hour
 
 	markerTTL       = time.Minute // how long the bucket tells watchers that a key was removed
 	maxText         = 200         // bytes of a text of unknown origin in an error
@@ -130,6 +135,7 @@ const (
 
 func statusKey(run string) string     { return keyPrefix + run + ".run" }
 func keeperKey(run, id string) string { return keyPrefix + run + ".keeper." + id }
+func lastKey(run string) string       { return keyPrefix + run + ".last" }
 
 func fleetSubject(run string) string { return SubjectPrefix + run + ".worker.status" }
 func workerSubject(run, id, endpoint string) string {

@@ -134,6 +134,8 @@ func TestServerThatIsFrozen(t *testing.T) {
 		"bury":     func() error { return q.Bury(ctx, deadLetter(1)) },
 		"dead":     func() error { return one(b.conn.Dead(ctx, run.Name)) },
 		"exhume":   func() error { return q.Exhume(ctx, nil) },
+		"put last": func() error { return b.conn.PutLast(ctx, run.Event(tasks.EventRunDone, time.Now())) },
+		"last":     func() error { return one(b.conn.Last(ctx, run.Name)) },
 	}
 	errs := make(chan error, len(calls))
 	for name, call := range calls {

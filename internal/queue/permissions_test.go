@@ -85,10 +85,14 @@ func TestDeployedRolesCanDoTheirPart(t *testing.T) {
 	defer stop()
 	require.NoError(t, q.Publish(ctx, []tasks.Envelope{mainTask(1), mainTask(2)}))
 	require.NoError(t, q.PutStatus(ctx, tasks.RunStatus{Run: "main", RunUID: mainRun.UID, State: tasks.RunRunning}))
+	require.NoError(t, planner.PutLast(ctx, mainRun.Event(tasks.EventRunStarted, time.Now())))
 
 	worker := d.as(t, "worker")
 	wq, err := worker.Open(ctx, "main")
 	require.NoError(t, err)
+	last, err := worker.Last(ctx, "main")
+	require.NoError(t, err)
+	require.Equal(t, tasks.EventRunStarted, last.Type)
 	for _, member := range []struct {
 		name  string
 		queue *queue.Queue
@@ -195,7 +199,7 @@ func TestDeployedRolesCanDoNothingElse(t *testing.T) {
 		$JS.API.CONSUMER.CREATE.PGCONVOY-main.copy.pgconvoy.main.task.copy.> $JS.API.CONSUMER.DELETE.PGCONVOY-main.copy
 		$JS.API.CONSUMER.PAUSE.PGCONVOY-main.copy $JS.API.STREAM.PURGE.KV_pgconvoy $JS.API.STREAM.DELETE.KV_pgconvoy
 		$JS.API.STREAM.PURGE.PGCONVOY-DEAD $JS.API.STREAM.DELETE.PGCONVOY-DEAD $JS.API.STREAM.CREATE.MINE
-		$KV.pgconvoy.main.run pgconvoy.other.task.copy.x pgconvoy.main.worker.a.drain
+		$KV.pgconvoy.main.run $KV.pgconvoy.main.last pgconvoy.other.task.copy.x pgconvoy.main.worker.a.drain
 		pgconvoy.main.event.run.done pgconvoy.main.event.stage.done $JS.API.STREAM.INFO.OTHER $JS.ACK.OTHER.copy.1.1.1.1.1 _INBOX.planner.x _INBOX.worker.x _INBOX.observer.x elsewhere`)
 	for role, forbidden := range map[string]struct{ publish, subscribe []string }{
 		"planner": {

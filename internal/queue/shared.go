@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -103,6 +104,17 @@ func (c *Conn) storage() jetstream.StorageType {
 		return jetstream.MemoryStorage
 	}
 	return jetstream.FileStorage
+}
+
+// put writes the value of a key, as JSON.
+func (c *Conn) put(ctx context.Context, key string, value any, opts ...jetstream.PublishOpt) error {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	m := nats.NewMsg(key)
+	m.Data = body
+	return c.store(ctx, bucketStream, m, opts...)
 }
 
 // store publishes a message that replaces the one with the same subject, and

@@ -21,7 +21,7 @@ func (q *Queue) PutStatus(ctx context.Context, s tasks.RunStatus) error {
 	if s.Run != q.run || s.RunUID != q.uid {
 		err = fmt.Errorf("it is of run %s (uid %s), the queue of the run with uid %s", clip(s.Run), s.RunUID, q.uid)
 	} else if s, err = fit(s.Public()); err == nil {
-		err = q.put(ctx, statusKey(q.run), s)
+		err = q.conn.put(ctx, statusKey(q.run), s)
 	}
 	if err != nil {
 		return fmt.Errorf("write status of run %s: %w", q.run, err)

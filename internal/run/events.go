@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -36,8 +37,19 @@ func (o Options) alert(conn *queue.Conn, e tasks.Event) {
 	}
 }
 
+// keep keeps the beginning or the end of a run for workers that come too late to find its
+// queue, unless it is of one of several databases.
+func (o Options) keep(ctx context.Context, conn *queue.Conn, e tasks.Event) {
+	if e.Database != "" {
+		return
+	}
+	if err := conn.PutLast(ctx, e); err != nil {
+		o.Log.Debug("event is not kept", "err", err)
+	}
+}
+
 // announceStart says that the run begins, or goes on.
-func (r *running) announceStart() {
+func (r *running) announceStart(ctx context.Context) {
 	e := r.event(tasks.EventRunStarted)
 	switch {
 	case r.compares:
@@ -47,11 +59,12 @@ func (r *running) announceStart() {
 	}
 	e.Resumed = !r.began
 	r.announce(r.conn, e)
+	r.keep(ctx, r.conn, e)
 	r.started = true
 }
 
 // announceEnd says how the run has ended, if it was said that it begins.
-func (r *running) announceEnd(report tasks.Report) {
+func (r *running) announceEnd(ctx context.Context, report tasks.Report) {
 	if !r.started {
 		return
 	}
@@ -61,11 +74,12 @@ func (r *running) announceEnd(report tasks.Report) {
 		e.Rows, e.Bytes, e.Took = report.Rows, report.Bytes, report.Elapsed
 	}
 	r.alert(r.conn, e)
+	r.keep(ctx, r.conn, e)
 }
 
 // announceCompared says what has come of a comparison that took so long, if it was said
 // that it begins.
-func (r *running) announceCompared(result tasks.Comparison, took time.Duration, err error) {
+func (r *running) announceCompared(ctx context.Context, result tasks.Comparison, took time.Duration, err error) {
 	if !r.started {
 		return
 	}
@@ -79,6 +93,7 @@ func (r *running) announceCompared(result tasks.Comparison, took time.Duration, 
 		e.Tables = map[string]int{"compared": result.Tables, "different": len(result.Differences)}
 	}
 	r.alert(r.conn, e)
+	r.keep(ctx, r.conn, e)
 }
 
 // endOf returns the type of the event of the end of a run, or of one of its databases.
@@ -144,14 +159,15 @@ func (r *running) announceStalls(running []tasks.RunningTask) {
 }
 
 // announceStart says that a run of several databases begins, or goes on.
-func (i *instance) announceStart(conn *queue.Conn, in tasks.Instance, resumed bool) {
+func (i *instance) announceStart(ctx context.Context, conn *queue.Conn, in tasks.Instance, resumed bool) {
 	e := tasks.RunID{Name: i.Config.Run, UID: in.UID}.Event(tasks.EventRunStarted, time.Now())
 	e.Resumed = resumed
 	i.announce(conn, e)
+	i.keep(ctx, conn, e)
 }
 
 // announceEnd says how it has ended.
-func (i *instance) announceEnd(conn *queue.Conn, report tasks.InstanceReport) {
+func (i *instance) announceEnd(ctx context.Context, conn *queue.Conn, report tasks.InstanceReport) {
 	e := tasks.RunID{Name: report.Run, UID: report.UID}.Event(endOf(report.State, false), time.Now())
 	e.Databases = map[string]int{"done": 0, "open": 0}
 	for _, d := range report.Databases {
@@ -163,4 +179,5 @@ func (i *instance) announceEnd(conn *queue.Conn, report tasks.InstanceReport) {
 	}
 	e.Rows, e.Bytes, e.Took = report.Rows, report.Bytes, report.Elapsed
 	i.alert(conn, e)
+	i.keep(ctx, conn, e)
 }

@@ -18,12 +18,14 @@ import (
 	"github.com/pgconvoy/pgconvoy/internal/config"
 	"github.com/pgconvoy/pgconvoy/internal/natstest"
 	"github.com/pgconvoy/pgconvoy/internal/pgtest"
+	"github.com/pgconvoy/pgconvoy/internal/queue"
 	"github.com/pgconvoy/pgconvoy/internal/run"
 	"github.com/pgconvoy/pgconvoy/internal/tasks"
 )
 
 // events are those that somebody has heard.
 type events struct {
+	conn  *queue.Conn
 	mu    sync.Mutex
 	heard []string // bodies
 }
@@ -32,8 +34,11 @@ type events struct {
 func listen(t *testing.T, url string) *events {
 	t.Helper()
 	nc := natstest.Connect(t, url)
-	e := &events{}
-	_, err := nc.Subscribe("pgconvoy.*.event.>", func(m *nats.Msg) {
+	conn, err := queue.Connect(t.Context(), queue.Options{URL: url, Name: t.Name()})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, conn.Close()) })
+	e := &events{conn: conn}
+	_, err = nc.Subscribe("pgconvoy.*.event.>", func(m *nats.Msg) {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.heard = append(e.heard, string(m.Data))
@@ -72,6 +77,14 @@ func (e *events) await(t *testing.T, about tasks.EventType, n int) []tasks.Event
 	list := e.of(about)
 	require.Len(t, list, n, "%s: %v", about, list)
 	return list
+}
+
+// requireKept demands that the last run of the name is known to have ended so.
+func (e *events) requireKept(t *testing.T, want tasks.Event) {
+	t.Helper()
+	last, err := e.conn.Last(t.Context(), want.Run)
+	require.NoError(t, err)
+	require.Equal(t, []string{string(want.Type), want.RunUID}, []string{string(last.Type), last.RunUID})
 }
 
 // refusedRow makes a table with a row that no target takes.
@@ -115,7 +128,9 @@ func TestEventsAreAsDocumented(t *testing.T) {
 	interrupt()
 	_, err := wait()
 	require.ErrorIs(t, err, context.Canceled)
-	require.Equal(t, retried.RunUID, heard.await(t, tasks.EventRunCancelled, 1)[0].RunUID)
+	cancelled := heard.await(t, tasks.EventRunCancelled, 1)[0]
+	require.Equal(t, retried.RunUID, cancelled.RunUID)
+	heard.requireKept(t, cancelled)
 	release()
 
 	_, err = run.Resume(t.Context(), o, run.Resumption{Recopy: true})
@@ -133,6 +148,7 @@ func TestEventsAreAsDocumented(t *testing.T) {
 	done := heard.await(t, tasks.EventRunDone, 1)[0]
 	require.Equal(t, report.Rows, done.Rows)
 	require.Equal(t, report.Elapsed, done.Took)
+	heard.requireKept(t, done)
 	started := heard.await(t, tasks.EventRunStarted, 3)
 	require.Equal(t, []bool{false, true, true}, []bool{started[0].Resumed, started[1].Resumed, started[2].Resumed})
 	stages := map[tasks.Stage]int{}
@@ -176,6 +192,7 @@ func compareThrice(t *testing.T, o run.Options, dst *pgtest.Database, heard *eve
 	requireDifferences(t, o)
 	differs := heard.await(t, tasks.EventVerifyDiffers, 1)[0]
 	require.Equal(t, map[string]int{"compared": 2, "different": 2}, differs.Tables)
+	heard.requireKept(t, differs)
 
 	o.Config.Workers = config.No
 	ctx, interrupt := context.WithCancel(t.Context())
@@ -227,6 +244,7 @@ func copyTwo(t *testing.T, o run.Options, heard *events) {
 	all := heard.await(t, tasks.EventRunFailed, before+1)[before]
 	require.Equal(t, report.UID, all.RunUID)
 	require.Empty(t, all.Database)
+	heard.requireKept(t, all)
 	require.Equal(t, map[string]int{"done": 1, "open": 1}, all.Databases)
 	require.Equal(t, good, heard.await(t, tasks.EventDatabaseDone, 1)[0].Database)
 	require.Equal(t, bad, heard.await(t, tasks.EventDatabaseFailed, 1)[0].Database)

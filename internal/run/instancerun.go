@@ -90,9 +90,9 @@ func (i *instance) copy(ctx context.Context, report tasks.InstanceReport, in tas
 	if err != nil {
 		return report, err
 	}
-	i.announceStart(conn, in, parts != nil)
+	i.announceStart(ctx, conn, in, parts != nil)
 	report, err = i.copyEach(ctx, report, in, parts, how)
-	i.announceEnd(conn, report)
+	i.announceEnd(context.WithoutCancel(ctx), conn, report)
 	return report, err
 }
 

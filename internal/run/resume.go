@@ -76,7 +76,7 @@ func (r *running) clearAway(ctx context.Context) (tasks.Report, error) {
 	}
 	r.leaveQueue(ctx, target, q, nil)
 	r.started = true // by the other planner
-	r.announceEnd(report)
+	r.announceEnd(ctx, report)
 	if !r.keepReport(report) {
 		return report, nil
 	}

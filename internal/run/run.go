@@ -133,7 +133,7 @@ func (r *running) carryOut(ctx context.Context, span trace.Span) (tasks.Report, 
 	runErr := r.work(ctx)
 	// The report is read, and the run is ended, also when ctx is cancelled.
 	report, err := r.end(context.WithoutCancel(ctx), runErr)
-	r.announceEnd(report)
+	r.announceEnd(context.WithoutCancel(ctx), report)
 	endTrace(span, report, err)
 	return report, err
 }
@@ -260,7 +260,7 @@ func (r *running) work(ctx context.Context) error {
 	if err := r.openStream(ctx); err != nil {
 		return err
 	}
-	r.announceStart()
+	r.announceStart(ctx)
 	if err := r.startKeeper(ctx); err != nil {
 		return err
 	}

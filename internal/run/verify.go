@@ -205,7 +205,7 @@ func (p *Prepared) runComparison(ctx context.Context, result *tasks.Comparison) 
 	defer span.End()
 	runErr := r.work(ctx)
 	err = r.endComparison(context.WithoutCancel(ctx), result, runErr)
-	r.announceCompared(*result, time.Since(began), err)
+	r.announceCompared(context.WithoutCancel(ctx), *result, time.Since(began), err)
 	return err
 }
 
