@@ -125,6 +125,7 @@ func await(t *testing.T, db *pgtest.Database, want, query string) {
 func TestGuideToVerify(t *testing.T) {
 	t.Parallel()
 	g := newGuide(t)
+	g.src.Exec(t, `SELECT lo_from_bytea(4711, 'contents'), lo_create(4712); SELECT lo_put(4712, 5000000, 'behind a hole')`)
 	require.Contains(t, g.planner(t, "run"), "run main is complete")
 	g.dst.Exec(t, "UPDATE customers SET name = 'somebody else' WHERE id = 7; DROP INDEX orders_customer_id")
 	follow(t, page(t, "docs/how-to/verify.md"), g.dir, g.environment(t)...)
