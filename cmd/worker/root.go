@@ -25,9 +25,10 @@ at once. In Kubernetes set enableServiceLinks: false, or its own PGCONVOY_*
 variables cause warnings.
 
 For batch jobs, --exit-when-idle ends it when there was nothing to do for a time:
-with status 0 when nothing is left that it could do, with status 3 when it gave
-up, because no run began, or tasks are queued and none was given out. Where
-nothing replaces workers that end, --linger keeps them until the run has ended.
+with status 0 when nothing is left that it could do, or the run was complete before
+it came, with status 3 when it gave up, because no run began, or tasks are queued
+and none was given out. Where nothing replaces workers that end, --linger keeps
+them until the run has ended.
 
 SIGTERM drains: what runs is finished (for PGCONVOY_GRACE at most), nothing new
 is taken, and the exit status is 0. A second signal stops at once.`
